@@ -166,6 +166,13 @@ impl Refused {
         }
     }
 
+    /// The response of this error with another body than a problem document.
+    pub(super) fn answered_by(self, mut response: Response) -> Response {
+        *response.status_mut() = self.status();
+        response.extensions_mut().insert(Held { refused: Arc::new(self), has_body: true });
+        response
+    }
+
     /// After what time another try can help.
     fn retry_delay(&self) -> Option<Duration> {
         match self {
@@ -178,25 +185,33 @@ impl Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let mut response = self.status().into_response();
-        response.extensions_mut().insert(Held(Arc::new(self)));
+        response.extensions_mut().insert(Held { refused: Arc::new(self), has_body: false });
         response
     }
 }
 
 /// Carries the error in the extensions of its response until [`complete`] writes the document.
 #[derive(Clone)]
-struct Held(Arc<Refused>);
+struct Held {
+    refused: Arc<Refused>,
+    /// Whether the response has its body already.
+    has_body: bool,
+}
 
-/// Writes the problem document, `Retry-After` if another try can help, and `WWW-Authenticate` if a token is needed, into a response that carries an
-/// error. Leaves any other response unchanged. Logs errors whose reason has a 5xx status.
+/// Writes the problem document, unless there is a body already, `Retry-After` if another try can help, and
+/// `WWW-Authenticate` if a token is needed, into a response that carries an error. Leaves any other response unchanged.
+/// Logs errors whose reason has a 5xx status.
 pub(super) fn complete(mut response: Response, instance: &str, trace_id: &str) -> Response {
-    let Some(Held(refused)) = response.extensions_mut().remove::<Held>() else { return response };
-    let problem = refused.problem(instance, trace_id);
-    // Strings and a number always serialize.
-    *response.body_mut() = Body::from(serde_json::to_vec(&problem).unwrap_or_default());
+    let held = response.extensions_mut().remove::<Held>();
+    let Some(Held { refused, has_body }) = held else { return response };
+    if !has_body {
+        let problem = refused.problem(instance, trace_id);
+        // Strings and a number always serialize.
+        *response.body_mut() = Body::from(serde_json::to_vec(&problem).unwrap_or_default());
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    }
     let headers = response.headers_mut();
-    headers.remove(header::CONTENT_LENGTH);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     if let Some(delay) = refused.retry_delay() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(delay)));
     }

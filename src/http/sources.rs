@@ -1,15 +1,17 @@
 //! `/v1/sources/{source}/webhooks`: the URL to which the sender of a source sends, in its own form.
 
+mod answer;
+
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use utoipa::ToSchema;
 
+use self::answer::{ReceiveWebhooksResponse, batch, handshaken, one, own_body};
+use super::Api;
 use super::access::Client;
 use super::body::{check_encoding, read_body};
 use super::dto::SubmitWebhookResponse;
@@ -17,32 +19,16 @@ use super::problem::{Problem, Refused};
 use super::query::name_in_path;
 use super::reason::RestReason;
 use super::submit::add_rate_headers;
-use super::{Api, json};
 use crate::connections::Arrival;
 use crate::domain::error::{Error, Reason};
 use crate::domain::trace::Traceparent;
 use crate::domain::verdict::Cause;
 use crate::service::conflicts::Via;
 use crate::service::receive::{Head, Receipt, Received};
-use crate::sources::{Answers, HandshakeAnswer, Rules, SourceRules};
-use crate::store::Accepted;
-
-/// How many ids the answer to a batch has at most.
-const MAX_IDS: usize = 1_000;
+use crate::sources::{Rules, SourceRules};
 
 /// The methods of the path.
 const METHODS: [&str; 4] = ["POST", "GET", "HEAD", "OPTIONS"];
-
-/// The response to a request with several webhooks, or with none, unless the source sets another.
-#[derive(Debug, Serialize, ToSchema)]
-struct ReceiveWebhooksResponse {
-    /// How many of the webhooks are new.
-    accepted: usize,
-    /// How many had been accepted before.
-    duplicates: usize,
-    /// The ids of the webhooks, in the order of the request: at most the first 1,000.
-    ids: Vec<String>,
-}
 
 /// The name of a source in the path.
 type Named = Result<Path<String>, PathRejection>;
@@ -52,7 +38,8 @@ type Named = Result<Path<String>, PathRejection>;
 /// The URL for the sender of a source of the settings. The body is what the sender sends, of any content type. The
 /// request is verified by the rules of the source; key and event type come from where they say. A request can carry
 /// several webhooks: all of them are stored, or none. A handshake is answered as the sender expects, and nothing is
-/// stored. The settings of a source can set another status for what is accepted, another body, and 429 instead of 503.
+/// stored. The settings of a source can set another status for what is accepted, other bodies, also for what is refused,
+/// and 429 instead of 503.
 ///
 /// Needs no token. If tokens are configured, a source that verifies nothing needs one with the role `submit`.
 #[utoipa::path(
@@ -165,7 +152,7 @@ async fn receive(api: &Api, traceparent: &Traceparent, name: Named, request: Req
         Ok(read) => read,
         Err(refused) => {
             note(api, &source, &head, &refused);
-            return as_understood(refused, &method, &source.rules).into_response();
+            return refusal(refused, &method, &source.rules);
         }
     };
     let Receipt { outcome, rate } = api.service.receive(&source, head, &body, arrival).await;
@@ -173,7 +160,7 @@ async fn receive(api: &Api, traceparent: &Traceparent, name: Named, request: Req
         Ok(Received::Handshake(answer)) => handshaken(answer),
         Ok(Received::Webhook(accepted)) => one(accepted, answers),
         Ok(Received::Batch(accepted)) => batch(&accepted, answers),
-        Err(error) => as_understood(error.into(), &method, &source.rules).into_response(),
+        Err(error) => refusal(error.into(), &method, &source.rules),
     };
     if let Some(rate) = rate {
         add_rate_headers(response.headers_mut(), &source.name, rate);
@@ -194,6 +181,14 @@ fn note(api: &Api, source: &SourceRules, head: &Head<'_>, refused: &Refused) {
     if [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNSUPPORTED_MEDIA_TYPE].contains(&refused.status()) {
         api.service.note_refusal(source, head, refused.reason(), refused.detail());
     }
+}
+
+/// The answer to what is refused: a problem document, unless the source has a body of its own for that.
+fn refusal(refused: Refused, method: &Method, rules: &Rules) -> Response {
+    let refused = as_understood(refused, method, rules);
+    let Some(body) = &rules.answers.refused_body else { return refused.into_response() };
+    let response = own_body(refused.status(), body, &rules.answers);
+    refused.answered_by(response)
 }
 
 /// The refusal with the status that the sender understands: one that asks it to try again, if another try can help, and
@@ -235,76 +230,4 @@ fn method_not_allowed(method: &Method, source: &SourceRules) -> Response {
         response.headers_mut().insert(header::ALLOW, allowed);
     }
     response
-}
-
-/// The answer to a handshake.
-fn handshaken(answer: HandshakeAnswer) -> Response {
-    let HandshakeAnswer { status, content_type, headers, body, .. } = answer;
-    let mut response = text(success(status), content_type.as_deref(), body);
-    for (name, value) in headers {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            response.headers_mut().insert(name, value);
-        }
-    }
-    response
-}
-
-/// The answer to one webhook.
-fn one(accepted: Accepted, answers: &Answers) -> Response {
-    let id = accepted.webhook.id;
-    tracing::Span::current().record("hookbox.webhook.id", tracing::field::display(id));
-    let is_new = !accepted.duplicate;
-    answered(answers, is_new, || {
-        let mut response = json(&SubmitWebhookResponse::from(accepted));
-        if let Ok(location) = HeaderValue::try_from(format!("/v1/webhooks/{id}")) {
-            response.headers_mut().insert(header::LOCATION, location);
-        }
-        response
-    })
-}
-
-/// The answer to several webhooks, or to none.
-fn batch(all: &[Accepted], answers: &Answers) -> Response {
-    let duplicates = all.iter().filter(|accepted| accepted.duplicate).count();
-    let accepted = all.len() - duplicates;
-    answered(answers, accepted > 0, || {
-        let ids = all.iter().take(MAX_IDS).map(|accepted| accepted.webhook.id.to_string()).collect();
-        json(&ReceiveWebhooksResponse { accepted, duplicates, ids })
-    })
-}
-
-/// What the source answers to what is accepted; `standard` unless it has a body of its own.
-fn answered(answers: &Answers, is_new: bool, standard: impl FnOnce() -> Response) -> Response {
-    let of_api = if is_new { StatusCode::ACCEPTED } else { StatusCode::OK };
-    let status = answers.accepted.map_or(of_api, success);
-    match &answers.body {
-        Some(body) if body.is_empty() => status.into_response(),
-        Some(body) => text(status, Some(&answers.content_type), body.clone()),
-        None if [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT].contains(&status) => {
-            status.into_response()
-        }
-        None => {
-            let mut response = standard();
-            // Not if it failed.
-            if response.status() == StatusCode::OK {
-                *response.status_mut() = status;
-            }
-            response
-        }
-    }
-}
-
-/// A response with a text. Without a content type it has none.
-fn text(status: StatusCode, content_type: Option<&str>, body: String) -> Response {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    if let Some(content_type) = content_type.and_then(|text| HeaderValue::try_from(text.to_owned()).ok()) {
-        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    }
-    response
-}
-
-/// A status of the settings, which are 200 to 299.
-fn success(status: u16) -> StatusCode {
-    StatusCode::from_u16(status).unwrap_or(StatusCode::OK)
 }

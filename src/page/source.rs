@@ -258,7 +258,7 @@ fn settings(context: &Context, view: &SourceView, source: &SourceRules) -> Marku
 /// What the sender is answered.
 fn answers(source: &SourceRules) -> Markup {
     let rules = &source.rules;
-    let Answers { accepted, body, content_type, overload } = &rules.answers;
+    let Answers { accepted, body, content_type, overload, refused_body } = &rules.answers;
     parts::facts([
         (
             "Accepted",
@@ -272,6 +272,18 @@ fn answers(source: &SourceRules) -> Markup {
                     }
                 } @else {
                     ", with the JSON of hookbox"
+                }
+            },
+        ),
+        (
+            "Refused",
+            html! {
+                @if let Some(body) = refused_body {
+                    @if body.is_empty() {
+                        "Without a body: the cause is above and in the log"
+                    } @else {
+                        "With the body " code { (parts::cut(body, MAX_ANSWER_CHARS)) }
+                    }
                 }
             },
         ),

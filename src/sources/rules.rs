@@ -59,10 +59,12 @@ pub struct Answers {
     pub accepted: Option<u16>,
     /// The body for what is accepted; none for that of the API.
     pub body: Option<String>,
-    /// The content type of this body; text that a header can have.
+    /// The content type of the bodies that the source sets; text that a header can have.
     pub content_type: String,
     /// The status that asks the sender to try again: 503 or 429.
     pub overload: u16,
+    /// The body for what is refused, which can be empty; none for a problem document.
+    pub refused_body: Option<String>,
 }
 
 /// A mistake in the settings or keys of a source.
@@ -92,7 +94,8 @@ impl Rules {
         }
         let description = settings.description().to_owned();
         let proving = proving_headers(&settings, schemes.as_deref().unwrap_or_default());
-        let AnswerSettings { accepted, body, content_type, overload } = settings.answer.unwrap_or_default();
+        let AnswerSettings { accepted, body, content_type, overload, refused_body } =
+            settings.answer.unwrap_or_default();
         Ok(Self {
             description,
             schemes,
@@ -113,6 +116,7 @@ impl Rules {
                 body,
                 content_type: content_type.unwrap_or_else(|| "text/plain; charset=utf-8".to_owned()),
                 overload: overload.map_or(503, |status| status.0),
+                refused_body,
             },
             deadline: settings.deadline.map(|deadline| deadline.0),
             is_sensitive: settings.sensitive.unwrap_or_default(),

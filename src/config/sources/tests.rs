@@ -50,7 +50,7 @@ on_conflict = "keep_first"
 unverified = "quarantine"
 rate_limit = "1000/m"
 silent_after = "36h"
-answer = {{ accepted = 200, body = "" }}
+answer = {{ accepted = 200, body = "", refused_body = "no" }}
 deadline = "3s"
 sensitive = true
 "#,
@@ -63,6 +63,9 @@ sensitive = true
     assert!(rules.verifies() && rules.is_sensitive);
     assert_eq!((rules.on_conflict, rules.on_unverified), (OnConflict::KeepFirst, OnUnverified::Quarantine));
     assert_eq!((rules.answers.accepted, rules.answers.body.as_deref()), (Some(200), Some("")));
+    assert_eq!(rules.answers.refused_body.as_deref(), Some("no"));
+    let content_type = rules.content_type.as_ref().expect("is set");
+    assert_eq!(content_type.as_str(), "application/vnd.erp+json; charset=utf-8");
     assert_eq!(rules.deadline.map(|deadline| deadline.as_secs()), Some(3));
     assert_eq!(rules.rate_limit.map(|rate| rate.quota.get()), Some(1000));
     assert_eq!(rules.silent_after.map(|time| time.as_secs()), Some(36 * 60 * 60));

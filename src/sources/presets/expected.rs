@@ -92,6 +92,9 @@ const TOKENS: [(&str, i64, i64); 5] = [
     ("monday-app", 0, 300),
 ];
 
+/// Presets of senders that want no body, also where they are refused.
+const WITHOUT_REFUSED_BODY: [&str; 1] = ["xero"];
+
 /// How much time is left for the answer that says that the deadline is over.
 const FOR_ANSWER: Duration = Duration::from_millis(500);
 
@@ -142,6 +145,8 @@ fn senders_are_answered_as_they_expect_and_in_the_time_that_they_wait() {
         let answers = &rules.answers;
         let answer = (answers.accepted.unwrap_or(202), answers.body.as_deref(), answers.overload);
         assert_eq!(answer, (expected.accepted, expected.body, expected.overload), "{name}");
+        let refused_body = WITHOUT_REFUSED_BODY.contains(&name).then_some("");
+        assert_eq!(answers.refused_body.as_deref(), refused_body, "{name}");
         if let Some(body) = expected.body {
             assert_eq!(answers.content_type == "application/json", body.starts_with('{'), "{name}");
         }

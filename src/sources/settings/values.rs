@@ -63,6 +63,7 @@ pub(in crate::sources) struct AnswerSettings {
     pub(in crate::sources) body: Option<String>,
     pub(in crate::sources) content_type: Option<String>,
     pub(in crate::sources) overload: Option<Overload>,
+    pub(in crate::sources) refused_body: Option<String>,
 }
 
 /// A status from 200 to 299.

@@ -2,12 +2,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use ring::hmac;
 use rstest::rstest;
+use serde_json::json;
 
-use super::{SHOP, request, send, sign};
-use crate::api::harness::client::Answer;
+use super::{SHOP, metric, request, requests, send, sign, stored};
+use crate::api::harness::client::{Answer, Rest};
 use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
 
 #[rstest]
@@ -49,6 +50,43 @@ async fn a_source_can_set_the_status_alone() {
     let hookbox = Hookbox::with_routes(Sqlite, &format!("{SHOP}answer = {{ accepted = 200 }}\n"));
     let accepted = send(&hookbox.rest, "evt-001", "{}").await;
     assert_eq!((accepted.status, accepted.text_of("idempotency_key")), (200, "evt-001".to_owned()));
+}
+
+/// A request to the source `xero` with this signature.
+fn to_xero(rest: &Rest, signature: &str) -> RequestBuilder {
+    request(rest, Method::POST, "xero").header("x-xero-signature", signature).body(r#"{"events":[]}"#)
+}
+
+#[tokio::test]
+async fn a_sender_that_wants_no_body_is_refused_without_one_and_operators_are_told_the_cause() {
+    let hookbox = Hookbox::with_routes(Sqlite, "[sources.xero]\npreset = \"xero\"\nsecrets = [\"s3cret\"]\n");
+    // Xero sends wrong signatures as a test.
+    let refused = Answer::of(to_xero(&hookbox.rest, &STANDARD.encode([7_u8; 32]))).await;
+    assert_eq!((refused.status, refused.text.as_str()), (401, ""));
+    assert_eq!((refused.header("content-type"), refused.header("content-length")), ("", "0"));
+    assert!(stored(&hookbox.rest, "xero").await.is_empty());
+    let list = hookbox.rest.get("/v1/sources/xero/rejections").await.json();
+    let told = (&list["rejections"][0]["cause"], &list["rejections"][0]["reason"]);
+    assert_eq!(told, (&json!("signature_mismatch"), &json!("NOT_VERIFIED")));
+    let counted = requests("xero", "unverified", "signature_mismatch");
+    assert_eq!(metric(&hookbox.rest, &counted).await, Some(1.0));
+    // No source has set a body for this.
+    hookbox.rest.post("/v1/sources/unknown/webhooks").await.problem(404, "SOURCE_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_source_can_set_the_body_of_what_is_refused() {
+    let answer = "rate_limit = \"1/h\"\nanswer = { refused_body = \"no\", content_type = \"text/x-no\" }\n";
+    let hookbox = Hookbox::with_routes(Sqlite, &format!("{SHOP}{answer}"));
+    let accepted = send(&hookbox.rest, "evt-001", "{}").await;
+    assert_eq!((accepted.status, accepted.text_of("idempotency_key")), (202, "evt-001".to_owned()));
+    let forged = Answer::of(super::signed_with(&hookbox.rest, "other", "evt-002", "{}")).await;
+    let over_limit = send(&hookbox.rest, "evt-003", "{}").await;
+    for (refused, status) in [(&forged, 401), (&over_limit, 503)] {
+        assert_eq!((refused.status, refused.text.as_str()), (status, "no"));
+        assert_eq!(refused.header("content-type"), "text/x-no");
+    }
+    assert!(forged.header("retry-after").is_empty() && !over_limit.header("retry-after").is_empty());
 }
 
 /// `src/sources/presets/expected.rs` has all presets.
