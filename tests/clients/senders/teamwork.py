@@ -78,6 +78,12 @@ def chat():
     by, signature = sdk.sign_slack(SECRET, AT, body)
     headers = {"X-Slack-Request-Timestamp": str(AT), "X-Slack-Signature": signature}
     vector("slack", by, body, headers, ("Ev1", "message"))
+    # The example of the page about this event.
+    limited = {"token": "Jhj5dZrVaK7ZwHHjRyZWjbDl", "type": "app_rate_limited", "team_id": "T123456"}
+    body = compact({**limited, "minute_rate_limited": 1518467820, "api_app_id": "A123456"})
+    by, signature = sdk.sign_slack(SECRET, AT, body)
+    vector("slack", f"docs.slack.dev (app_rate_limited) and {by}", body, {**headers, "X-Slack-Signature": signature},
+           (sha256(body), "app_rate_limited"))  # fmt: skip
     challenge = "3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7"
     body = compact({"token": "x", "challenge": challenge, "type": "url_verification"})
     by, signature = sdk.sign_slack(SECRET, AT, body)
@@ -128,7 +134,10 @@ def chat():
         return {**headers, f"{prefix}Message-Signature": f"sha256={hexed(f'befa7b53{sent}{body}')}"}
 
     body = compact({"subscription": {"type": "channel.follow"}, "event": {"user_id": "1"}})
-    vector("twitch", DOCUMENTED, body, twitch("notification", body), ("befa7b53", "channel.follow"))
+    vector("twitch", DOCUMENTED, body, twitch("notification", body), ("befa7b53", "channel.follow.notification"))
+    body = compact({"subscription": {"type": "channel.follow", "status": "authorization_revoked"}})
+    vector("twitch", "signed here after dev.twitch.tv (revocation)", body, twitch("revocation", body),
+           ("befa7b53", "channel.follow.revocation"))  # fmt: skip
     body = compact({"challenge": "pogchamp-kappa-360noscope-vohiyo", "subscription": {"type": "channel.follow"}})
     handshake("twitch", DOCUMENTED, body, twitch("webhook_callback_verification", body),
               answer="pogchamp-kappa-360noscope-vohiyo")  # fmt: skip
