@@ -21,13 +21,15 @@ use crate::domain::verdict::Verdict;
 pub(super) struct Vectors {
     pub(super) vectors: Vec<Vector>,
     pub(super) handshakes: Vec<Vector>,
+    /// Requests that senders have published, and whose bodies are no events: only their signatures are checked.
+    examples: Vec<Vector>,
 }
 
 /// A request, and what is expected of it.
 #[derive(Clone, Deserialize)]
 pub(super) struct Vector {
     pub(super) preset: String,
-    /// What made the request.
+    /// What made or published the request, or the page after which it was made.
     pub(super) by: String,
     pub(super) secrets: Vec<String>,
     public_keys: Vec<String>,
@@ -213,6 +215,26 @@ fn every_scheme_of_every_preset_has_a_request_that_it_verifies() {
         for at in 0..preset.settings.schemes().len() {
             assert!(verified.contains(&(name.to_owned(), at)), "{name}: scheme {at} has none");
         }
+    }
+}
+
+#[test]
+fn examples_that_senders_have_published_are_verified() {
+    let examples = vectors().examples;
+    assert!(!examples.is_empty(), "there are none");
+    for vector in examples {
+        let verdict = vector.verdict(&vector.body(), &vector.rules());
+        assert_eq!(word(verdict), vector.expect, "{} by {}", vector.preset, vector.by);
+    }
+}
+
+#[test]
+fn every_request_names_the_page_or_the_package_that_it_is_from() {
+    let Vectors { vectors, handshakes, examples } = vectors();
+    for vector in vectors.into_iter().chain(handshakes).chain(examples) {
+        let (preset, by) = (&vector.preset, &vector.by);
+        let is_named = ["https://", "(PyPI)", "(npm)"].iter().any(|name| by.contains(name));
+        assert!(is_named, "{preset}: `{by}` has no address, and no package of PyPI or npm");
     }
 }
 

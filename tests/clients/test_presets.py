@@ -85,7 +85,7 @@ class Presets(harness.TestCase):
 
     def test_these_tests_sign_as_the_senders_did(self):
         checked = 0
-        for vector in presets.RECORDED["vectors"]:
+        for vector in presets.RECORDED["vectors"] + presets.RECORDED["examples"]:
             sender = presets.Sender(vector, vector["preset"], own_secrets=True) if vector["secrets"] else None
             if not sender or not sender.scheme:
                 continue

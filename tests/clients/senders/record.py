@@ -5,13 +5,15 @@ import hashlib
 import hmac
 import json
 
+from documentation import PAGES
+
 AT = 1767225600  # 2026-01-01T00:00:00Z
 RFC3339 = "2026-01-01T00:00:00Z"
 SECRET = "a secret of the tests"
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # that of the specification of Standard Webhooks
-DOCUMENTED = "documentation"
+DOCUMENTED = "the documentation of the sender"  # the address of its page takes the place of this
 
-vectors, handshakes = [], []
+vectors, handshakes, examples = [], [], []
 
 
 def hexed(body, secret=SECRET, digest="sha256"):
@@ -47,14 +49,14 @@ def url_of(preset, query=""):
 
 
 def request(preset, by, body, headers, *, at=AT, method="POST", url=None, content_type="application/json", **keys):
-    """What vectors and handshakes have in common."""
+    """What vectors, handshakes and examples have in common."""
     headers = dict(headers)
     if body and content_type:
         headers = {"Content-Type": content_type, **headers}
     keys = {"secrets": [SECRET], "public_keys": [], "verify_token": None, **keys}
     return {
         "preset": preset,
-        "by": by,
+        "by": by.replace(DOCUMENTED, f"signed here after {PAGES[preset]}") if DOCUMENTED in by else by,
         **keys,
         "method": method,
         "url": url or url_of(preset),
@@ -68,6 +70,11 @@ def vector(preset, by, body, headers, *webhooks, expect="verified", **rest):
     """Adds a request with webhooks, each of them a key and an event type."""
     webhooks = [{"key": name, "event_type": event_type} for name, event_type in webhooks]
     vectors.append({**request(preset, by, body, headers, **rest), "expect": expect, "webhooks": webhooks})
+
+
+def example(preset, by, body, headers, **rest):
+    """Adds a request that its sender has published, and whose body is no event: only its signature is checked."""
+    examples.append({**request(preset, by, body, headers, **rest), "expect": "verified"})
 
 
 def handshake(

@@ -15,7 +15,7 @@ def standard_webhooks():
     body = '{"test": 2432232314}'
     headers = {"webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek", "webhook-timestamp": "1614265330"}
     signature = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
-    published = "the specification of Standard Webhooks"
+    published = "the specification of Standard Webhooks, https://github.com/standard-webhooks/standard-webhooks"
     vector("standard-webhooks", published, body, {**headers, "webhook-signature": signature},
            ("msg_p5jXN8AQM9LWM0D4loKWxJek", None), secrets=[WHSEC], at=1614265330)  # fmt: skip
 

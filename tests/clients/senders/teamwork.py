@@ -19,7 +19,8 @@ def code():
     secret, body = "It's a Secret to Everybody", "Hello, World!"
     signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
     headers = {"X-GitHub-Event": "ping", "X-GitHub-Delivery": "72d3162e", "X-Hub-Signature-256": signature}
-    vector("github", "docs.github.com", body, headers, ("72d3162e", "ping"),
+    by = "https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries"
+    vector("github", by, body, headers, ("72d3162e", "ping"),
            secrets=[secret], content_type=None)  # fmt: skip
     body = compact({"action": "opened", "number": 1, "pull_request": {"title": "żółw"}})
     by, signature = sdk.sign_github(SECRET, body)
