@@ -32,6 +32,39 @@ fn a_change_of_a_field_that_adyen_signs_is_refused() {
     assert!(!vector.rules().covers_body());
 }
 
+/// Where a body has values of this member: texts without their quotes, and numbers.
+fn values_of(body: &str, name: &str) -> Vec<Range<usize>> {
+    let member = format!("\"{name}\":");
+    let starts = body.match_indices(&member).map(|(at, _)| at + member.len());
+    let value = |start: usize| match body[start..].strip_prefix('"') {
+        Some(text) => start + 1..start + 1 + text.find('"').expect("ends"),
+        None => start..start + body[start..].find([',', '}']).expect("ends"),
+    };
+    starts.map(value).collect()
+}
+
+#[test]
+fn a_change_of_any_byte_of_a_field_that_adyen_signs_is_refused() {
+    let vector = good("adyen").remove(1);
+    let body = text(&vector);
+    for (field, count) in [
+        ("pspReference", 2),
+        ("originalReference", 1),
+        ("merchantAccountCode", 2),
+        ("merchantReference", 2),
+        ("value", 2),
+        ("currency", 2),
+        ("eventCode", 2),
+        ("success", 2),
+    ] {
+        let values = values_of(&body, field);
+        assert_eq!(values.len(), count, "{field}");
+        for value in values {
+            every_byte_counts(&vector, value);
+        }
+    }
+}
+
 #[test]
 fn every_item_of_adyen_needs_a_signature() {
     let vector = good("adyen").remove(1);

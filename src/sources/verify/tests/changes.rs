@@ -1,14 +1,14 @@
-//! Of what proves a request besides its body, every byte counts: the signature, the time, and all else that is signed.
+//! Of what proves a request, every byte counts: the signature, the time, and all else that is signed.
 
 use std::collections::BTreeSet;
 
 use super::super::*;
-use crate::sources::vectors::{Vector, vectors};
+use crate::sources::vectors::{Vector, verified};
 
 #[test]
 fn a_change_of_any_byte_of_a_signature_or_a_time_is_refused() {
     let (mut described, mut checked) = (BTreeSet::new(), BTreeSet::new());
-    for vector in vectors().vectors.into_iter().filter(|vector| vector.expect == "verified") {
+    for vector in verified() {
         let (rules, body) = (vector.rules(), vector.body());
         for (at, alone) in vector.verifying() {
             let Some([scheme]) = alone.schemes.as_deref() else { panic!("{}: one scheme", vector.preset) };
@@ -32,6 +32,28 @@ fn a_change_of_any_byte_of_a_signature_or_a_time_is_refused() {
         }
     }
     assert_eq!(checked, described, "every scheme has a request with one signature");
+}
+
+#[test]
+fn a_change_of_any_byte_of_the_body_is_refused_wherever_the_body_is_signed() {
+    let (mut covering, mut checked) = (BTreeSet::new(), BTreeSet::new());
+    for vector in verified() {
+        let (rules, body, verifying) = (vector.rules(), vector.body(), vector.verifying());
+        let signed = verifying.iter().filter(|(_, alone)| alone.covers_body());
+        let signed = signed.map(|(at, _)| (vector.preset.clone(), *at)).collect::<BTreeSet<_>>();
+        // A scheme that proves the sender only would verify any body.
+        if signed.len() == verifying.len() {
+            for at in 0..body.len() {
+                let mut changed = body.clone();
+                changed[at] ^= 1;
+                let is_refused = matches!(vector.verdict(&changed, &rules), Verdict::Unverified(_));
+                assert!(is_refused, "{} by {}, byte {at}", vector.preset, vector.by);
+            }
+            checked.extend(signed.iter().cloned());
+        }
+        covering.extend(signed);
+    }
+    assert_eq!(checked, covering, "every such scheme verifies a request that no other scheme verifies");
 }
 
 /// Whether a scheme finds one signature in a request, and nothing beside it but the time. Of several, one is enough, so that a
