@@ -35,6 +35,11 @@ def digest(text):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def is_of_request(key):
+    """Whether a recorded key is the id of its request, which no other request has."""
+    return re.fullmatch(r"r1(-\d+)?", key) is not None
+
+
 def has_signed(scheme, vector):
     """Whether a scheme signs a recorded request as its sender did, with one of the secrets."""
     request = recorded(vector)
@@ -98,7 +103,7 @@ class Sender:
         expected = []
         for webhook in self.vector["webhooks"]:
             key, event_type = webhook["key"], webhook["event_type"] or self.source
-            if re.fullmatch(r"r1(-\d+)?", key):
+            if is_of_request(key):
                 expected += times * [(None, event_type)]
             else:
                 # The body may have a key of the tests.
@@ -132,8 +137,9 @@ class Sender:
         request = recorded(self.vector)
         return [name for name in of(self.rules["key"]) if request.header(name) is not None]
 
-    def has_key_of_request(self):
-        return '"request"' in json.dumps(self.rules["key"])
+    def keys_of_request(self):
+        """How many of the webhooks have no key but the id of their request."""
+        return sum(is_of_request(webhook["key"]) for webhook in self.vector["webhooks"])
 
     def other_body(self):
         """The body with other bytes in each of its webhooks, but with the same names."""
