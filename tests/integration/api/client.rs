@@ -9,6 +9,7 @@ mod hostile;
 mod killed;
 mod listen;
 mod local;
+mod readme;
 mod replay;
 mod send;
 mod tables;
