@@ -118,7 +118,7 @@ def clouds():
     vector("microsoft-graph", DOCUMENTED, compact({"value": items}), {}, ("lsgTZMr9", "created"), ("r1-1", "updated"))
     # A lifecycle notification has no id and no type of a change.
     items = [{"lifecycleEvent": "subscriptionRemoved", "subscriptionId": "7f105c7d", "clientState": SECRET}]
-    by_page = "signed here after learn.microsoft.com (lifecycle notifications)"
+    by_page = f"{DOCUMENTED} (lifecycle notifications)"
     vector("microsoft-graph", by_page, compact({"value": items}), {}, ("r1-0", "subscriptionRemoved"))
     handshake("microsoft-graph", DOCUMENTED, answer="Validation: Testing client application reachability 1",
               url=url_of("microsoft-graph",

@@ -137,7 +137,7 @@ def chat():
     body = compact({"subscription": {"type": "channel.follow"}, "event": {"user_id": "1"}})
     vector("twitch", DOCUMENTED, body, twitch("notification", body), ("befa7b53", "channel.follow.notification"))
     body = compact({"subscription": {"type": "channel.follow", "status": "authorization_revoked"}})
-    vector("twitch", "signed here after dev.twitch.tv (revocation)", body, twitch("revocation", body),
+    vector("twitch", f"{DOCUMENTED} (revocation)", body, twitch("revocation", body),
            ("befa7b53", "channel.follow.revocation"))  # fmt: skip
     body = compact({"challenge": "pogchamp-kappa-360noscope-vohiyo", "subscription": {"type": "channel.follow"}})
     handshake("twitch", DOCUMENTED, body, twitch("webhook_callback_verification", body),
