@@ -1,6 +1,5 @@
 //! The program itself: its commands, its exit codes, and how it stops.
 
-use std::net::TcpListener;
 use std::process::{Command, Output};
 
 use nix::sys::signal::Signal;
@@ -10,13 +9,14 @@ use serde_json::json;
 use crate::api::harness::gate::Gate;
 use crate::api::harness::process::Place;
 use crate::api::harness::{Postgres, Sqlite, Store};
+use crate::support::ports::listen_on;
 use crate::support::tls::{Authority, SETTINGS};
 
 #[test]
 fn a_wrong_setting_stops_the_start_with_64_before_a_port_is_bound() {
     let place = Place::new(&[("HOOKBOX_LEASE", "soon")]);
     // Had the port been bound first, this would be told instead.
-    let _taken = TcpListener::bind(("127.0.0.1", place.http_port())).unwrap();
+    let _taken = listen_on(place.http_port());
     for command in ["serve", "migrate", "config"] {
         let ended = place.run(&[command]);
         assert_eq!(ended.status.code(), Some(64), "{command}");
@@ -234,7 +234,7 @@ async fn a_second_process_on_the_same_file_says_so_and_stops() {
 #[tokio::test]
 async fn an_address_that_is_taken_is_named() {
     let place = Place::new(&[]);
-    let _taken = TcpListener::bind(("127.0.0.1", place.http_port())).unwrap();
+    let _taken = listen_on(place.http_port());
     let ended = place.run(&["serve"]);
     assert_eq!(ended.status.code(), Some(1));
     let expected = format!("cannot listen on 127.0.0.1:{}", place.http_port());

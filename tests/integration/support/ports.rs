@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 /// Where ports are looked for. Systems choose higher ones for outgoing connections, one of which
 /// could else take the port of a program that is not up yet, or down for a while.
@@ -19,4 +20,17 @@ pub(crate) fn free_port() -> u16 {
     });
     let free = ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
     free.expect("a port is free")
+}
+
+/// Listens on a port that [`free_port`] has returned. A child that another test is just starting may hold the listener
+/// with which `free_port` has tried it, until the child becomes its program.
+pub(crate) fn listen_on(port: u16) -> TcpListener {
+    let listener = (0..100).find_map(|_| {
+        let listener = TcpListener::bind(("127.0.0.1", port)).ok();
+        if listener.is_none() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        listener
+    });
+    listener.expect("nobody else listens on the port")
 }

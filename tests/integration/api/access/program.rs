@@ -1,13 +1,13 @@
 //! Tokens as the program has them: protected mode, `hookbox token`, and the commands that talk to a running hookbox.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
 
 use hookbox::internals::access::Digest;
 use nix::sys::signal::Signal;
 
 use super::{EVERY_ROLE, secret, token};
 use crate::api::harness::process::Place;
+use crate::support::ports::listen_on;
 
 const ADMIN: &str = "hbx_admin-token-of-the-test";
 
@@ -56,7 +56,7 @@ async fn with_a_token_or_for_everybody_other_addresses_are_listened_on() {
 fn health_sends_no_token_because_it_does_not_check_the_server() {
     let mut place = Place::new(&[("HOOKBOX_ADMIN_TOKEN", ADMIN)]);
     place.set("HOOKBOX_TOKEN", ADMIN);
-    let listener = TcpListener::bind(("127.0.0.1", place.http_port())).unwrap();
+    let listener = listen_on(place.http_port());
     let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut head = [0; 1024];
@@ -73,7 +73,7 @@ fn health_sends_no_token_because_it_does_not_check_the_server() {
 fn reload_sends_no_token_while_a_name_in_the_file_is_unknown() {
     let place = Place::new(&[("HOOKBOX_ADMIN_TOKEN", ADMIN)]);
     // Where REST would be with the defaults, or without TLS.
-    let listener = TcpListener::bind(("127.0.0.1", place.http_port())).unwrap();
+    let listener = listen_on(place.http_port());
     listener.set_nonblocking(true).unwrap();
     for (settings, mistake) in [
         ("htp_addr = \"127.0.0.1:1\"", "did you mean `http_addr`?"),
