@@ -173,6 +173,9 @@ fn tiles(context: &Context, view: &SourceView) -> Markup {
             (tile(verified, &html! { (number(counts.verified)) }, "requests since the start"))
             (tile("Not verified", &html! { (number(counts.unverified)) }, "refused, or in quarantine"))
             (tile("Malformed", &html! { (number(counts.malformed)) }, "their webhooks could not be read"))
+            @if !view.verifies {
+                (tile("Unauthorized", &html! { (number(counts.unauthorized)) }, "no token that may submit"))
+            }
             (tile("Handshakes", &html! { (number(counts.handshakes)) }, "the sender checked the URL"))
         }
     }

@@ -119,6 +119,7 @@ fn table(context: &Context, sources: &[SourceView]) -> Markup {
                             th.num scope="col" { "Verified" }
                             th.num scope="col" { "Not verified" }
                             th.num scope="col" { "Malformed" }
+                            th.num scope="col" { "Unauthorized" }
                             th.num scope="col" { "Handshakes" }
                         }
                         th scope="col" { "Rate limit" }
@@ -150,6 +151,7 @@ fn row(context: &Context, view: &SourceView, has_numbers: bool) -> Markup {
                 td.num data-label="Verified" { (number(counts.verified)) }
                 td.num data-label="Not verified" { (number(counts.unverified)) }
                 td.num data-label="Malformed" { (number(counts.malformed)) }
+                td.num data-label="Unauthorized" { (number(counts.unauthorized)) }
                 td.num data-label="Handshakes" { (number(counts.handshakes)) }
             }
             td data-label="Rate limit" { @if let Some(limit) = &view.rate_limit { (limit) } @else { "–" } }

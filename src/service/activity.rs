@@ -48,6 +48,8 @@ pub struct SourceSeen {
     pub malformed: u64,
     /// Handshakes that were answered.
     pub handshakes: u64,
+    /// Requests that nothing verifies, without a token that may submit.
+    pub unauthorized: u64,
 }
 
 /// A request that was refused, without its headers and its body.

@@ -356,7 +356,7 @@ impl Service {
         self.activity().note(source, |seen| match counted {
             Counted::Readable(_) => seen.verified += 1,
             Counted::Unverified(_) => seen.unverified += 1,
-            Counted::Unauthorized(_) => {}
+            Counted::Unauthorized(_) => seen.unauthorized += 1,
             Counted::Malformed => seen.malformed += 1,
             Counted::Handshake => seen.handshakes += 1,
         });

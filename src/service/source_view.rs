@@ -59,6 +59,8 @@ pub struct SourceCounts {
     pub malformed: u64,
     /// Requests by which the sender checked the URL.
     pub handshakes: u64,
+    /// Requests that the source does not verify, without a token that may submit to it.
+    pub unauthorized: u64,
 }
 
 impl Service {
@@ -139,6 +141,7 @@ impl Service {
             unverified: seen.unverified,
             malformed: seen.malformed,
             handshakes: seen.handshakes,
+            unauthorized: seen.unauthorized,
         };
         (counts, seen.last_seen.map(|seen| seen.at))
     }

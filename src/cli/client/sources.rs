@@ -73,6 +73,7 @@ struct Counts {
     unverified: u64,
     malformed: u64,
     handshakes: u64,
+    unauthorized: u64,
 }
 
 #[derive(Deserialize)]
@@ -116,12 +117,22 @@ fn print_sources(client: &Client, format: Format) -> Result<(), Failure> {
         Column::number("VERIFIED"),
         Column::number("UNVERIFIED"),
         Column::number("MALFORMED"),
+        Column::number("UNAUTHORIZED"),
         Column::number("HANDSHAKES"),
         Column::whole("LAST SEEN"),
         Column::cut("STATE", 22),
         Column::cut("PATH", 12),
     ])
-    .dropping(&["PATH", "HANDSHAKES", "PRESET", "MALFORMED", "VERIFIED", "UNVERIFIED", "LAST SEEN"]);
+    .dropping(&[
+        "PATH",
+        "HANDSHAKES",
+        "PRESET",
+        "UNAUTHORIZED",
+        "MALFORMED",
+        "VERIFIED",
+        "UNVERIFIED",
+        "LAST SEEN",
+    ]);
     for source in sources {
         let source = parse::<Source>(client, source.get())?;
         let seen = source.last_seen.as_deref();
@@ -133,6 +144,7 @@ fn print_sources(client: &Client, format: Format) -> Result<(), Failure> {
             Cell::count(source.counts.verified, Tint::Good),
             Cell::count(source.counts.unverified, Tint::Bad),
             Cell::count(source.counts.malformed, Tint::Bad),
+            Cell::count(source.counts.unauthorized, Tint::Bad),
             Cell::count(source.counts.handshakes, Tint::Plain),
             Cell::tinted(seen.map(|seen| relative(seen, now)).unwrap_or_default(), Tint::Dim),
             Cell::tinted(state.unwrap_or_default(), Tint::Late),

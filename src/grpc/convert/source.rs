@@ -53,6 +53,7 @@ fn counts(counts: SourceCounts) -> proto::SourceCounts {
         unverified: counts.unverified,
         malformed: counts.malformed,
         handshakes: counts.handshakes,
+        unauthorized: counts.unauthorized,
     }
 }
 

@@ -98,12 +98,14 @@ struct SourceCountsBody {
     malformed: u64,
     /// Requests by which the sender checked the URL.
     handshakes: u64,
+    /// Requests that the source does not verify, without a token that may submit to it.
+    unauthorized: u64,
 }
 
 impl From<SourceCounts> for SourceCountsBody {
     fn from(counts: SourceCounts) -> Self {
-        let SourceCounts { verified, unverified, malformed, handshakes } = counts;
-        Self { verified, unverified, malformed, handshakes }
+        let SourceCounts { verified, unverified, malformed, handshakes, unauthorized } = counts;
+        Self { verified, unverified, malformed, handshakes, unauthorized }
     }
 }
 

@@ -90,7 +90,8 @@ fn operations(hookbox: &Hookbox) -> OperationServiceClient<tonic::transport::Cha
 async fn the_sources_of_the_settings_are_listed_by_name(#[values(Sqlite, Postgres)] store: Store) {
     let hookbox = Hookbox::with_routes(store, SOURCES);
     hookbox.rest.accept("evt-001").await;
-    let counts = json!({ "verified": 0, "unverified": 0, "malformed": 0, "handshakes": 0 });
+    let counts =
+        json!({ "verified": 0, "unverified": 0, "malformed": 0, "handshakes": 0, "unauthorized": 0 });
     let unseen = |name: &str, members: Value| {
         let mut source = json!({
             "source": name, "preset": null, "description": null, "verifies": true,
@@ -214,7 +215,8 @@ async fn a_token_sees_its_sources_only(#[values(Sqlite, Postgres)] store: Store)
     assert_eq!(text(&hidden).replace("erp", "xyz"), text(&absent));
 
     let shown = source(&orders, "crm").await;
-    let nothing = json!({ "verified": 0, "unverified": 0, "malformed": 0, "handshakes": 0 });
+    let nothing =
+        json!({ "verified": 0, "unverified": 0, "malformed": 0, "handshakes": 0, "unauthorized": 0 });
     assert_eq!((&shown["counts"], &shown["last_seen"]), (&nothing, &Value::Null), "numbers of all routes");
     rejections(&orders, "crm").await.problem(403, "FORBIDDEN");
 }
@@ -247,7 +249,7 @@ fn source_json(source: proto::Source) -> Value {
         "pause_reason": source.pause_reason, "sensitive": source.sensitive,
         "counts": {
             "verified": counts.verified, "unverified": counts.unverified, "malformed": counts.malformed,
-            "handshakes": counts.handshakes,
+            "handshakes": counts.handshakes, "unauthorized": counts.unauthorized,
         },
     })
 }

@@ -84,6 +84,9 @@ async fn a_source_that_verifies_nothing_needs_a_token_that_may_submit_to_it() {
     for (verdict, count) in [("unauthorized", 4.0), ("none", 0.0)] {
         assert_eq!(metric(&all, &requests("open", verdict, "")).await, Some(count), "{verdict}");
     }
+    let open = all.get("/v1/sources/open").await.json();
+    let counts = &open["source"]["counts"];
+    assert_eq!((&counts["unauthorized"], &counts["verified"]), (&Value::from(4), &Value::from(0)));
 
     let accepted = send(Some("hbx_secret-of-all"), "evt-001").await;
     assert_eq!(accepted.status, 202, "{}", accepted.text);

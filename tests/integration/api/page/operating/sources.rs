@@ -5,6 +5,7 @@ use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 
 use super::{Browser, act, refused, row, words};
+use crate::api::access::{EVERY_ROLE, token};
 use crate::api::harness::client::{Answer, Rest};
 use crate::api::harness::handler::Step;
 use crate::api::harness::{Hookbox, Sqlite, eventually};
@@ -60,10 +61,28 @@ async fn a_refused_request_is_shown_with_its_cause_and_what_to_do() {
     assert!(!page.text.contains("<b>") && !page.text.contains("s3cret"), "{}", page.text);
     let list = browser.get("/sources").await;
     let crm = row(&list, "/sources/crm");
-    for (column, number) in [("Verified", 1), ("Not verified", 2), ("Malformed", 1), ("Handshakes", 0)] {
+    for (column, number) in
+        [("Verified", 1), ("Not verified", 2), ("Malformed", 1), ("Unauthorized", 0), ("Handshakes", 0)]
+    {
         assert!(crm.contains(&format!("data-label=\"{column}\">{number}</td>")), "{column}: {crm}");
     }
     assert!(row(&list, "/sources/shop").contains("not yet"), "{}", list.text);
+}
+
+#[tokio::test]
+async fn requests_without_a_token_are_counted_at_sources_that_verify_nothing() {
+    let open = "[sources.open]\nverify = \"none\"\nkey = \"body\"\n";
+    let hookbox = Hookbox::with_routes(Sqlite, &[SOURCES, open, &token("anna", EVERY_ROLE)].concat());
+    let request = hookbox.rest.request(Method::POST, "/v1/sources/open/webhooks").body("{}");
+    Answer::of(request).await.problem(401, "UNAUTHENTICATED");
+    let browser = Browser::logged_in(&hookbox, "anna").await;
+    let text = words(&browser.get("/sources/open").await.text);
+    assert!(text.contains("Unauthorized 1 no token that may submit"), "{text}");
+    let text = words(&browser.get("/sources/crm").await.text);
+    assert!(!text.contains("Unauthorized"), "{text}");
+    let list = browser.get("/sources").await;
+    let open = row(&list, "/sources/open");
+    assert!(open.contains("data-label=\"Unauthorized\">1</td>"), "{open}");
 }
 
 #[tokio::test]
