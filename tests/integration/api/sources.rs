@@ -81,7 +81,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(20);
 
 /// Sends the head of a request with a body of this many bytes. Returns once hookbox has begun the request and wants the
 /// body. Each of `headers` ends with a line break.
-async fn begin(rest: &Rest, path: &str, bytes: usize, headers: &str) -> TcpStream {
+pub(super) async fn begin(rest: &Rest, path: &str, bytes: usize, headers: &str) -> TcpStream {
     const CONTINUE: &[u8; 25] = b"HTTP/1.1 100 Continue\r\n\r\n";
     let mut stream = TcpStream::connect(rest.address()).await.unwrap();
     let head = format!(
@@ -96,7 +96,7 @@ async fn begin(rest: &Rest, path: &str, bytes: usize, headers: &str) -> TcpStrea
 }
 
 /// The whole answer to a request that was begun.
-async fn answer_of(mut stream: TcpStream) -> String {
+pub(super) async fn answer_of(mut stream: TcpStream) -> String {
     let mut answer = String::new();
     tokio::time::timeout(ANSWER_TIME, stream.read_to_string(&mut answer)).await.expect("in time").unwrap();
     answer

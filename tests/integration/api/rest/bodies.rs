@@ -6,6 +6,7 @@ use rstest::rstest;
 
 use crate::api::harness::client::{Answer, body};
 use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
+use crate::api::sources::{answer_of, begin};
 
 #[tokio::test]
 async fn a_missing_field_is_named() {
@@ -199,4 +200,19 @@ fn chunked(body: String) -> reqwest::Body {
     let chunks: Vec<_> =
         body.into_bytes().chunks(100).map(|chunk| Ok::<_, std::io::Error>(chunk.to_vec())).collect();
     reqwest::Body::wrap_stream(stream::iter(chunks))
+}
+
+#[tokio::test]
+async fn bodies_that_do_not_arrive_are_refused_and_counted_at_every_call() {
+    let hookbox = Hookbox::start(Sqlite);
+    let paths = ["/v1/webhooks", "/v1/work/lease", "/v1/replays", "/v1/pause"];
+    let rest = &hookbox.rest;
+    let slow = paths.map(|path| async move { answer_of(begin(rest, path, 2, "").await).await });
+    let answers = futures::future::join_all(slow).await;
+    let metrics = rest.get("/metrics").await.text;
+    for (path, answer) in paths.into_iter().zip(answers) {
+        assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("BODY_TIMEOUT"), "{path}: {answer}");
+        let line = format!(r#"hookbox_requests_total{{api="rest",endpoint="{path}",code="408"}} 1"#);
+        assert!(metrics.lines().any(|written| written == line), "{line}: {metrics}");
+    }
 }
