@@ -142,6 +142,11 @@ impl<'a> Value<'a> {
         Self { file, name, value }
     }
 
+    /// The name of the value in messages, such as `sources.shop` or `routes[0]`.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The place of the value.
     pub(super) fn origin(&self) -> Origin {
         self.file.origin(&self.value.span())

@@ -167,10 +167,8 @@ impl<'r, 'a> RouteReader<'r, 'a> {
 
     fn name(&mut self, route: &Value<'_>) -> Option<RouteName> {
         if self.table.get("name").is_none() {
-            self.wrong(Mistake {
-                origin: route.origin(),
-                text: "a route has no name; write `name = \"...\"` below [[routes]]".to_owned(),
-            });
+            let text = format!("{} has no name; write `name = \"...\"` below [[routes]]", route.name());
+            self.wrong(Mistake { origin: route.origin(), text });
         }
         self.parsed("name", "1 to 63 of a-z, 0-9 and -", |value| RouteName::new(value.text()?).ok())
     }

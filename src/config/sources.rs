@@ -81,7 +81,10 @@ impl SourceReader<'_, '_> {
         let text = match Source::new(name) {
             Ok(source) if source != Source::default() && !source.is_own() => return Some(source),
             Ok(_) => format!("the source `{name}` belongs to hookbox; choose another name"),
-            Err(error) => format!("the name of a source: {}", error.detail()),
+            Err(error) => {
+                let problem = error.detail().replacen("`source`", "it", 1);
+                format!("a source cannot have the name {name:?}: {problem}")
+            }
         };
         self.mistakes.push(Mistake { origin: value.origin(), text });
         None
@@ -195,8 +198,9 @@ impl SourceReader<'_, '_> {
         let may_be_used = settings.needs().contains(&"verify_token")
             || ["preset", "handshakes"].iter().any(|member| unread.contains(member));
         if !may_be_used {
-            let text = "verify_token: no handshake of the source compares it with anything; remove it";
-            self.mistakes.push(Mistake { origin: value.origin(), text: text.to_owned() });
+            let problem = "no handshake of the source compares it with anything; remove it";
+            let text = format!("{}: {problem}", value.name());
+            self.mistakes.push(Mistake { origin: value.origin(), text });
         }
     }
 
@@ -238,5 +242,5 @@ fn placed(
     let value = table.get(mistake.member);
     let item = mistake.at.and_then(|at| value.as_ref()?.items().into_iter().nth(at));
     let origin = item.or(value).map_or_else(|| source.origin(), |value| value.origin());
-    Mistake { origin, text: format!("{}: {}", mistake.member, mistake.text) }
+    Mistake { origin, text: format!("{}.{}: {}", source.name(), mistake.member, mistake.text) }
 }

@@ -14,6 +14,7 @@ use crate::config::file::Value;
 use crate::config::mistake::{Mistake, suggestion};
 use crate::config::parse::DAY;
 use crate::domain::handler::{HandlerSettings, Simulate};
+use crate::domain::route::RouteName;
 
 /// The members that belong to one handler, with its name.
 const MEMBERS: &[(&str, &str)] = &[
@@ -132,8 +133,11 @@ impl RouteReader<'_, '_> {
 
     /// Adds the mistake that a route lacks a member that its handler needs. `write` says what to write.
     fn missing(&mut self, route: &Value<'_>, member: &str, write: &str) {
-        let text =
-            format!("the route has no `{member}`, which its handler needs; write `{write}` below [[routes]]");
+        let name = self.table.get("name").and_then(|name| RouteName::new(name.text()?).ok());
+        let route_name = name.map_or_else(|| route.name().to_owned(), |name| format!("the route `{name}`"));
+        let text = format!(
+            "{route_name} has no `{member}`, which its handler needs; write `{write}` below [[routes]]"
+        );
         self.wrong(Mistake { origin: route.origin(), text });
     }
 }

@@ -32,7 +32,7 @@ fn a_content_type_that_cannot_be_one_is_told_with_its_place() {
         ),
         (
             "[sources.a]\nverify = \"none\"\nkey = { json = \"/id\" }\nsplit = \"/items\"\ncontent_type = \"text/plain\"\n",
-            "5:16: content_type: every request is a batch, and its items are JSON; remove this",
+            "5:16: sources.a.content_type: every request is a batch, and its items are JSON; remove this",
         ),
     ] {
         let told = mistakes(text);
@@ -50,7 +50,10 @@ fn a_member_that_the_scheme_lacks_is_told_as_a_member_of_verify() {
         ("azure-event-grid-entra", "issuer", "such as verify = { issuer = \"https://"),
     ] {
         let told = mistakes(&format!("[sources.a]\npreset = \"{preset}\"\n"));
-        assert!(told.contains(&format!("verify: `{member}` is missing in `verify`; ")), "{told}");
+        assert!(
+            told.contains(&format!("1:1: sources.a.verify: `{member}` is missing in `verify`; ")),
+            "{told}"
+        );
         assert!(told.contains(expected), "{told}");
         // Beside the preset it is no member.
         let told = mistakes(&format!("[sources.a]\npreset = \"{preset}\"\n{member} = \"a\"\n"));

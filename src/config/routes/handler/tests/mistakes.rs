@@ -21,7 +21,7 @@ fn each_mistake_in_a_url_is_told_with_what_to_write() {
     check_told(
         "handler = \"http\"",
         &[
-            ("", "1:1", "the route has no `url`, which its handler needs; write `url = \"https://...\"`"),
+            ("", "1:1", "the route `a` has no `url`, which its handler needs; write `url = \"https://...\"`"),
             ("url = 7", "4:7", "it must be an http or https URL"),
             ("url = \"/orders\"", "4:7", "but relative URL without a base"),
             ("url = \"hooks.example:80/x\"", "4:7", "it must be an http or https URL"),
@@ -101,7 +101,7 @@ fn every_mistake_in_exec_settings_is_reported_with_a_fix() {
     check_told(
         "handler = \"exec\"",
         &[
-            ("", "1:1", "the route has no `command`, which its handler needs"),
+            ("", "1:1", "the route `a` has no `command`, which its handler needs"),
             ("command = \"deploy --now\"", "4:11", "a list of the program and its arguments"),
             ("command = []", "4:11", "a list of the program and its arguments"),
             ("command = [\"\"]", "4:12", "a program"),
