@@ -1,6 +1,8 @@
 //! Reads the settings file, and the files that settings and flags name, within limits. Knows nothing else of the crate; every
 //! layer may use it.
 
+use std::error::Error;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileTypeExt as _;
@@ -24,7 +26,24 @@ pub(crate) fn read(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// As [`read`], for a text in UTF-8.
+/// The place of the first byte of a file that is not UTF-8.
+#[derive(Debug)]
+pub(crate) struct NotUtf8 {
+    /// The line, from 1.
+    pub(crate) line: usize,
+    /// The column in characters, from 1.
+    pub(crate) column: usize,
+}
+
+impl fmt::Display for NotUtf8 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "it is not valid UTF-8 in line {}, column {}", self.line, self.column)
+    }
+}
+
+impl Error for NotUtf8 {}
+
+/// As [`read`], for a text in UTF-8. The error of any other text is [`NotUtf8`].
 pub(crate) fn read_text(path: &Path, most_bytes: u64) -> io::Result<String> {
     // The error of the standard library would keep the bytes, which may be a secret.
     String::from_utf8(read(path, most_bytes)?).map_err(|error| {
@@ -32,8 +51,7 @@ pub(crate) fn read_text(path: &Path, most_bytes: u64) -> io::Result<String> {
         let line = before.split(|byte| *byte == b'\n').count();
         let start = before.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
         let column = String::from_utf8_lossy(start).chars().count() + 1;
-        let problem = format!("it is not valid UTF-8 in line {line}, column {column}");
-        io::Error::new(io::ErrorKind::InvalidData, problem)
+        io::Error::new(io::ErrorKind::InvalidData, NotUtf8 { line, column })
     })
 }
 

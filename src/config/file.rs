@@ -1,5 +1,6 @@
 //! The settings file: its text, and the place of each value in it.
 
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use toml::de::{self, DeTable, DeValue, ValueDeserializer};
 use super::layers::Origin;
 use super::mistake::{Mistake, suggestion};
 use super::secret;
-use crate::bounded_file;
+use crate::bounded_file::{self, NotUtf8};
 use crate::domain::secret::Secret;
 
 /// The most bytes of a settings file.
@@ -23,8 +24,10 @@ pub(super) struct File {
 }
 
 impl File {
-    pub(super) fn read(path: &Path) -> std::io::Result<Self> {
-        Ok(Self { path: path.to_owned(), text: bounded_file::read_text(path, SETTINGS_BYTES)?.into() })
+    /// Errors: it cannot be read, or is not UTF-8.
+    pub(super) fn read(path: &Path) -> Result<Self, Mistake> {
+        let text = bounded_file::read_text(path, SETTINGS_BYTES).map_err(|error| unreadable(path, &error))?;
+        Ok(Self { path: path.to_owned(), text: text.into() })
     }
 
     /// The file as a table, and every mistake in its TOML. The mistakes do not show lines of the file,
@@ -76,6 +79,19 @@ impl File {
             DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
                 .map_or_else(|_| number.as_str().to_owned(), |number| number.to_string()),
             _ => self.text.expose().get(value.span()).unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Mistake {
+    match error.get_ref().and_then(|error| error.downcast_ref::<NotUtf8>()) {
+        Some(&NotUtf8 { line, column }) => {
+            let text = "this byte is not UTF-8; save the file as UTF-8".to_owned();
+            Mistake { origin: Origin::File { path: path.to_owned(), line, column }, text }
+        }
+        None => {
+            let text = format!("cannot read the settings in {}: {error}", path.display());
+            Mistake { origin: Origin::Default, text }
         }
     }
 }

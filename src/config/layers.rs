@@ -219,10 +219,7 @@ impl Layers {
     }
 
     fn add_file(&mut self, path: &Path) -> Result<(), Mistakes> {
-        let file = File::read(path).map_err(|error| Mistake {
-            origin: Origin::Default,
-            text: format!("cannot read the settings in {}: {error}", path.display()),
-        })?;
+        let file = File::read(path)?;
         let (table, mistakes) = file.parse();
         self.mistakes = mistakes;
         for (key, value) in &table {

@@ -201,6 +201,16 @@ fn a_file_that_is_named_but_not_there_is_an_error() {
     insta::assert_snapshot!(without_folder(&folder, &error.to_string()), @"cannot read the settings in ./other.toml: No such file or directory (os error 2)");
 }
 
+#[test]
+fn a_file_that_is_not_utf_8_is_told_with_the_place_of_its_first_wrong_byte() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("hookbox.toml");
+    // The bytes of `ü` in UTF-8, and then that of Latin-1.
+    std::fs::write(&file, b"workers = 4\n# \xc3\xbc \xfc\n# \xfc\n").unwrap();
+    let error = Layers::read(Some(&file), [], []).unwrap_err();
+    insta::assert_snapshot!(without_folder(&folder, &error.to_string()), @"./hookbox.toml:2:5: this byte is not UTF-8; save the file as UTF-8");
+}
+
 fn layers(
     folder: &TempDir,
     file: &str,
