@@ -1,5 +1,7 @@
 //! Receives the requests of sources: verifies them, answers handshakes, and stores the webhooks of the others.
 
+mod count;
+mod handshakes;
 mod once;
 mod refuse;
 mod store;
@@ -12,20 +14,20 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use self::count::Counted;
 use self::once::{Once, Use};
 use self::webhooks::webhooks_of;
-use super::activity::{Activity, HandshakeToken};
+use super::activity::Activity;
 use super::conflicts::{Conflicts, Via};
 use super::rate_limit::{RateLimiter, RateState};
 use super::sources::SourceInForce;
 use super::{Service, apart};
 use crate::domain::clock::Clock;
-use crate::domain::error::{Error, Reason, Result, causes};
+use crate::domain::error::{Error, Reason, Result};
 use crate::domain::route::Rate;
-use crate::domain::secret::Secret;
 use crate::domain::trace::Traceparent;
 use crate::domain::verdict::{Cause, Verdict};
-use crate::domain::webhook::{NewWebhook, Source};
+use crate::domain::webhook::NewWebhook;
 use crate::keys::KeyFetcher;
 use crate::sources::{
     HandshakeAnswer, OnUnverified, Request, Rules, SourceMap, SourceRules, Verification, handshake,
@@ -136,18 +138,6 @@ impl Receipt {
     }
 }
 
-/// How a request is counted.
-#[derive(Clone, Copy, Debug)]
-enum Counted {
-    /// It is verified, or nothing verifies it, and its webhooks can be read.
-    Readable(Verdict),
-    Unverified(Cause),
-    /// Nothing verifies it, and its sender may not submit webhooks of the source, for this reason.
-    Unauthorized(Reason),
-    Malformed,
-    Handshake,
-}
-
 impl Service {
     /// The moment at which a request comes.
     pub fn arrived(&self) -> Arrived {
@@ -218,52 +208,6 @@ impl Service {
         self.clock.sleep(until.saturating_sub(self.clock.monotonic())).await;
     }
 
-    /// Makes the visit that a handshake asks for, and answers it. Errors: `NotVerified`, if the visit fails.
-    async fn answer_handshake(
-        &self,
-        source: &SourceRules,
-        head: &Head<'_>,
-        bytes: usize,
-        answer: HandshakeAnswer,
-    ) -> Result<Received> {
-        if let Some(visit) = &answer.visit {
-            let visited = tokio::select! {
-                biased;
-                visited = self.receiving.keys.confirm(visit) => visited.map_err(|error| causes(&error)),
-                () = self.deadline(&source.rules, head.arrived) => Err("there was no time left".to_owned()),
-            };
-            if let Err(problem) = visited {
-                self.count_request(&source.name, Counted::Unverified(Cause::KeyUnavailable));
-                return Err(self.reject(source, head, bytes, refuse::not_confirmed(&problem)));
-            }
-        }
-        self.count_request(&source.name, Counted::Handshake);
-        if let Some(token) = answer.token.clone() {
-            self.keep_token(source, head, token);
-        }
-        tracing::debug!(
-            trace_id = head.traceparent.trace_id(),
-            source = source.name.as_str(),
-            status = answer.status,
-            "a handshake is answered"
-        );
-        Ok(Received::Handshake(answer))
-    }
-
-    /// Keeps the token of a handshake for operators. The log does not get it.
-    fn keep_token(&self, source: &SourceRules, head: &Head<'_>, token: Secret) {
-        let token = HandshakeToken { token, at: head.arrived.at, client: head.client };
-        if let Some(times) = self.activity().keep_token(&source.name, token, head.arrived.monotonic) {
-            tracing::info!(
-                times,
-                source = source.name.as_str(),
-                client = head.client.map(tracing::field::display),
-                trace_id = head.traceparent.trace_id(),
-                "a sender has sent a token to enter there; GET /v1/sources/NAME and the page show it"
-            );
-        }
-    }
-
     /// The webhooks of a request that is no handshake, if they may be stored, and the value that they use (`once`).
     /// Errors: `NotVerified`, `MalformedWebhook`, `Unauthenticated`, `TooManyFailedTokens`, `Forbidden`, `SourceNotFound`.
     async fn webhooks(
@@ -331,34 +275,5 @@ impl Service {
                 Err(self.reject(source, head, bytes, Error::new(Reason::MalformedWebhook, detail)))
             }
         }
-    }
-
-    /// Notes that a source sends.
-    fn saw(&self, source: &Source, arrived: Arrived) {
-        self.metrics.source_seen(source.as_str(), arrived.at);
-        self.activity().note(source, |seen| seen.last_seen = Some(arrived));
-    }
-
-    fn count_request(&self, source: &Source, counted: Counted) {
-        let (verdict, cause) = match counted {
-            Counted::Readable(verdict) => (verdict.as_str(), None),
-            Counted::Unverified(cause) => (Verdict::Unverified(cause).as_str(), Some(cause)),
-            Counted::Unauthorized(_) => ("unauthorized", None),
-            Counted::Malformed => ("malformed", None),
-            Counted::Handshake => ("handshake", None),
-        };
-        self.metrics.source_request(source.as_str(), verdict, cause);
-        match counted {
-            Counted::Unauthorized(reason) => self.count_refusal(source, reason.as_str()),
-            Counted::Malformed => self.count_refusal(source, Reason::MalformedWebhook.as_str()),
-            Counted::Readable(_) | Counted::Unverified(_) | Counted::Handshake => {}
-        }
-        self.activity().note(source, |seen| match counted {
-            Counted::Readable(_) => seen.verified += 1,
-            Counted::Unverified(_) => seen.unverified += 1,
-            Counted::Unauthorized(_) => seen.unauthorized += 1,
-            Counted::Malformed => seen.malformed += 1,
-            Counted::Handshake => seen.handshakes += 1,
-        });
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::super::activity::{Rejection, Subject, cut};
 use super::super::sources::{SourceInForce, no_source_at_url};
-use super::{Counted, Head};
+use super::Head;
+use super::count::Counted;
 use crate::access::{Need, Role};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::verdict::{Cause, Verdict};
