@@ -69,8 +69,8 @@ fn error_of(operation: &str, status: &str) -> Option<Refused> {
         ),
         ("400", "AnswerHandshake" | "AnswerHandshakeByOptions") => (
             Reason::MalformedWebhook,
-            "the request is no handshake of the source `shop`: it lacks what `handshakes` of the source require; \
-             webhooks come by POST",
+            "the request is not a handshake of the source `shop`: it does not meet the conditions in `handshakes` of the \
+             source; webhooks come by POST",
         ),
         ("401", "ReceiveWebhooks") => {
             let cause = Cause::SignatureMissing;
@@ -83,8 +83,8 @@ fn error_of(operation: &str, status: &str) -> Option<Refused> {
              use another token",
         ),
         ("403", "AnswerHandshake" | "AnswerHandshakeByOptions") => {
-            let detail = "the token of the handshake is missing or is not `verify_token` of the source `shop`; enter the \
-                          same text at the sender";
+            let detail = "the token of the handshake is missing, or is not the `verify_token` of the source `shop`; enter \
+                          the same text at the sender";
             let error = Error::not_verified(Cause::CredentialsWrong, detail);
             return Some(Refused::WithStatus(error, StatusCode::FORBIDDEN));
         }

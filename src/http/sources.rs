@@ -86,8 +86,8 @@ pub(super) async fn receive_webhooks(
     params(("source" = String, Path, description = "The name of the source in the settings")),
     responses(
         (status = 200, description = "The answer that the sender expects", body = String, content_type = "text/plain"),
-        (status = 400, description = "The request is no handshake of the source, which has none with a `verify_token`", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The request is not verified, or does not have the `verify_token` of the source: `cause` says why. Or it has the token, and is no handshake all the same", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The request is not a handshake of the source. A source whose handshake has a `verify_token` answers 403 instead", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The request is not verified, or its `verify_token` is missing or wrong; `cause` says which. Without a `cause`: the `verify_token` is right, but the request is not a handshake", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "The settings have no such source", body = Problem, content_type = "application/problem+json"),
         (status = 405, description = "The source has no handshake by this method", body = Problem, content_type = "application/problem+json"),
     )
@@ -110,8 +110,8 @@ pub(super) async fn answer_handshake(
     params(("source" = String, Path, description = "The name of the source in the settings")),
     responses(
         (status = 200, description = "The answer that the sender expects", body = String, content_type = "text/plain"),
-        (status = 400, description = "The request is no handshake of the source, which has none with a `verify_token`", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The request is not verified, or does not have the `verify_token` of the source: `cause` says why. Or it has the token, and is no handshake all the same", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The request is not a handshake of the source. A source whose handshake has a `verify_token` answers 403 instead", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The request is not verified, or its `verify_token` is missing or wrong; `cause` says which. Without a `cause`: the `verify_token` is right, but the request is not a handshake", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "The settings have no such source", body = Problem, content_type = "application/problem+json"),
         (status = 405, description = "The source has no handshake by this method", body = Problem, content_type = "application/problem+json"),
     )

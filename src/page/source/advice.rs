@@ -3,9 +3,9 @@
 use crate::domain::verdict::Cause;
 use crate::service::activity::Rejection;
 
-/// What else the cause of a wrong signature can be.
-const ALSO_ONCE: &str = " If the text of a request names once, the secret is right, but the signature came with another key \
-                         before.";
+/// What else the cause of a wrong signature can be. The detail of such a request says that it is `once`.
+const ALSO_ONCE: &str = " If a request below was refused because of the setting once, its secret is correct, but its \
+                         signature came with another key before.";
 
 /// The cause of a rejection as a word; its reason if it is not about verifying.
 pub(super) fn word(rejection: &Rejection) -> &'static str {
@@ -72,8 +72,8 @@ mod tests {
         assert!(text.contains("too old") && text.contains("Check the clock"), "{text}");
         assert_eq!(word(&too_old), "timestamp_too_old");
         let mismatch = advice(&rejection(Some(Cause::SignatureMismatch), "NOT_VERIFIED"));
-        assert!(mismatch.as_ref().is_some_and(|text| text.contains("names once")), "{mismatch:?}");
-        assert!(!text.contains("names once"), "{text}");
+        assert!(mismatch.as_ref().is_some_and(|text| text.contains("the setting once")), "{mismatch:?}");
+        assert!(!text.contains("the setting once"), "{text}");
     }
 
     #[test]

@@ -58,12 +58,12 @@ pub(super) fn no_handshake(
     if lacks_token(request, &source.rules) {
         let cause = Cause::CredentialsWrong;
         let detail = format!(
-            "the token of the handshake is missing or is not `verify_token` of the source `{name}`; enter the same text at the sender"
+            "the token of the handshake is missing, or is not the `verify_token` of the source `{name}`; enter the same text at the sender"
         );
         return (Counted::Unverified(cause), Error::not_verified(cause, detail));
     }
     let detail = format!(
-        "the request is no handshake of the source `{name}`: it lacks what `handshakes` of the source require; webhooks come by POST"
+        "the request is not a handshake of the source `{name}`: it does not meet the conditions in `handshakes` of the source; webhooks come by POST"
     );
     (Counted::Malformed, Error::new(Reason::MalformedWebhook, detail))
 }

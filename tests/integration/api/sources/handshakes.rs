@@ -79,7 +79,7 @@ async fn a_handshake_by_get_is_answered_only_with_the_right_token(#[values(Sqlit
     for query in [query.replace("subscribe", "other"), query.replace("1158201444", "<script>")] {
         let problem = get(rest, "whatsapp", &query).await.problem(403, "MALFORMED_WEBHOOK");
         let detail = problem["detail"].as_str().unwrap();
-        assert!(detail.contains("no handshake of the source `whatsapp`"), "{detail}");
+        assert!(detail.contains("not a handshake of the source `whatsapp`"), "{detail}");
     }
     assert_eq!(metric(rest, &requests("whatsapp", "malformed", "")).await, Some(2.0));
     assert_eq!(metric(rest, &requests("whatsapp", "unverified", "credentials_wrong")).await, Some(3.0));
