@@ -50,7 +50,7 @@ pub use self::types::{
     PauseTarget, Probe, Purged, QueueStats, StatusCounts, StoreStats, Submission, TrippedBreaker,
 };
 use crate::domain::attempt::{AttemptWindow, Lease};
-use crate::domain::conflict::OnConflict;
+use crate::domain::conflict::{OnConflict, OtherWebhook};
 use crate::domain::error::Result;
 use crate::domain::id::WebhookId;
 use crate::domain::policy::Policies;
@@ -253,12 +253,18 @@ pub trait Operations: fmt::Debug + Send + Sync {
     /// before waiting jobs of their lane is left to the store. Without jobs, the webhook is filtered.
     ///
     /// If its key is taken by a webhook with the same content, removes the quarantined one and returns the other as a
-    /// duplicate.
+    /// duplicate. With `as_duplicate`, which is what came in quarantine, also if the other has another content; then
+    /// returns it with the other.
     ///
     /// Errors, after which the webhook stays quarantined: `WebhookNotFound`; `WrongStatus` if it is not quarantined;
-    /// `KeyReused` if its key is taken by a webhook with another payload or event type; `BacklogFull` if the limit of
-    /// unfinished jobs is reached.
-    async fn release(&self, id: WebhookId, jobs: Vec<NewJob>) -> Result<Accepted>;
+    /// `KeyReused` if its key is taken by a webhook with another payload or event type, and there is no `as_duplicate`;
+    /// `BacklogFull` if the limit of unfinished jobs is reached.
+    async fn release(
+        &self,
+        id: WebhookId,
+        jobs: Vec<NewJob>,
+        as_duplicate: Option<OtherWebhook>,
+    ) -> Result<Accepted>;
 
     /// Removes a quarantined webhook. Errors: `WebhookNotFound`; `WrongStatus` if it is not quarantined.
     async fn discard(&self, id: WebhookId) -> Result<()>;

@@ -14,8 +14,9 @@ type Answer = std::result::Result<Response, Refused>;
 /// Accepts a quarantined webhook under its id, with a job for each route that matches it now
 ///
 /// From then on it has its key. If the key was taken meanwhile by the same webhook (source, key, event type and
-/// payload), the quarantined one is removed, and the answer is that of the other one, with `duplicate` set. If the key
-/// was taken by another webhook, or the backlog is full, it stays quarantined.
+/// payload), or by any if the source has `on_conflict = "keep_first"`, the quarantined one is removed, and the answer is
+/// that of the other one, with `duplicate` set. If the key was taken by another webhook, or the backlog is full, it
+/// stays quarantined.
 #[utoipa::path(
     post, path = "/v1/webhooks/{id}/release", tag = "webhooks", operation_id = "ReleaseWebhook",
     params(("id" = String, Path, description = "The webhook's id", format = Uuid), Why),
@@ -24,7 +25,7 @@ type Answer = std::result::Result<Response, Refused>;
         (status = 400, description = "The id or a parameter is not valid", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such webhook", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The webhook is not quarantined", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The key was taken by another webhook", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The key was taken by another webhook, and the source does not keep the first", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The backlog is full, or the store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]

@@ -1,5 +1,6 @@
 //! What was refused, or counted as a duplicate, although its key is taken by a webhook with another content, so that the
-//! page can show the difference. In memory, and bounded. Nothing that is not verified gets here: it takes no key.
+//! page can show the difference. In memory, and bounded. Nothing that is not verified gets here before an operator releases
+//! it: it takes no key.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -40,6 +41,8 @@ pub enum Via {
     Test,
     /// An operator edited another webhook.
     Edit,
+    /// An operator released it from quarantine.
+    Release,
 }
 
 /// A webhook that was not stored because another one with its key has another content.

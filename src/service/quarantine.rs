@@ -3,8 +3,10 @@
 use tokio::sync::Semaphore;
 
 use super::actions::to_its_end;
+use super::conflicts::Via;
 use super::{Service, apart, jobs_of};
 use crate::domain::action::ActionKind;
+use crate::domain::conflict::{OnConflict, OtherWebhook};
 use crate::domain::error::{Error, Result};
 use crate::domain::headers::KeptHeaders;
 use crate::domain::id::WebhookId;
@@ -13,22 +15,38 @@ use crate::domain::route::NewJob;
 use crate::domain::webhook::{NewWebhook, Source, WebhookName, WebhookStatus};
 use crate::store::{Accepted, ActionTarget};
 
-/// How many webhooks are read at once to be released, so that their payloads take little memory. Others wait.
-const READ_AT_ONCE: usize = 4;
+/// How many webhooks are released at once, so that their payloads take little memory. Others wait.
+const RELEASED_AT_ONCE: usize = 4;
 
-static READERS: Semaphore = Semaphore::const_new(READ_AT_ONCE);
+static RELEASES: Semaphore = Semaphore::const_new(RELEASED_AT_ONCE);
+
+/// A webhook in quarantine that is released.
+struct Quarantined {
+    source: Source,
+    /// A job for each route that matches it.
+    jobs: Vec<NewJob>,
+    /// The webhook itself, if it counts as a duplicate of one with another content.
+    as_duplicate: Option<OtherWebhook>,
+}
 
 impl Service {
     /// Accepts a webhook in quarantine, with a job for each route in force that matches it. If another one with its key
-    /// and its content was accepted meanwhile, removes it, and returns the other one as a duplicate.
+    /// and its content was accepted meanwhile, removes it, and returns the other one as a duplicate; of a source that
+    /// keeps the first, also if the other one has another content.
     ///
     /// Errors: `WebhookNotFound`; `WrongStatus` if it is not quarantined; `KeyReused` if its key was taken by another
     /// content, and `BacklogFull`; then it stays quarantined.
     pub async fn release(&self, id: WebhookId) -> Result<Accepted> {
-        let (source, jobs) = self.jobs_of_quarantined(id).await?;
+        // The semaphore is never closed. A payload that may be kept for comparison is in memory until the store has
+        // answered.
+        let permit = RELEASES.acquire().await;
+        let Quarantined { source, jobs, as_duplicate } = self.read_quarantined(id).await?;
         let service = self.clone();
         let accepted = to_its_end(async move {
-            let accepted = service.store.release(id, jobs).await?;
+            let mut accepted = service.store.release(id, jobs, as_duplicate).await?;
+            let other = if accepted.other.is_some() { ", which has another body or event type" } else { "" };
+            service.keep_duplicates(&source, std::slice::from_mut(&mut accepted), Via::Release).await;
+            drop(permit);
             service.metrics.quarantined(source.as_str(), "released");
             let first = accepted.duplicate.then_some(accepted.webhook.id);
             tracing::info!(
@@ -38,7 +56,8 @@ impl Service {
                 duplicate_of = first.map(tracing::field::display),
                 "a quarantined webhook is released"
             );
-            let detail = first.map(|first| format!("a duplicate of the webhook {first}, so it is removed"));
+            let detail =
+                first.map(|first| format!("a duplicate of the webhook {first}{other}, so it is removed"));
             service.record(ActionKind::ReleaseWebhook, target(id, source), detail).await;
             Ok(accepted)
         });
@@ -67,22 +86,22 @@ impl Service {
         discarding.await
     }
 
-    /// The source of a webhook in quarantine, and a job for each route that matches it. Of its request, routes see the
-    /// headers that were kept. Errors: `WebhookNotFound`.
-    async fn jobs_of_quarantined(&self, id: WebhookId) -> Result<(Source, Vec<NewJob>)> {
-        // The semaphore is never closed.
-        let _permit = READERS.acquire().await;
+    /// What a release needs of a webhook in quarantine. Of its request, routes see the headers that were kept. Errors:
+    /// `WebhookNotFound`.
+    async fn read_quarantined(&self, id: WebhookId) -> Result<Quarantined> {
         let detail = self.store.webhook(id).await?;
         let status = self.seen(detail.status, &WebhookName::Id(id))?;
         let source = status.source.clone();
         if !status.is_quarantined {
             // The store does not release it, and says why.
-            return Ok((source, Vec::new()));
+            return Ok(Quarantined { source, jobs: Vec::new(), as_duplicate: None });
         }
         // At the end of its retention it is removed as a whole.
         let payload = detail.payload.ok_or_else(|| Error::not_found(id))?;
         let headers = detail.headers;
-        let jobs = apart(payload.len(), || {
+        let keeps_first =
+            self.sources().get(&source).is_some_and(|of| of.rules.on_conflict == OnConflict::KeepFirst);
+        let read = apart(payload.len(), || {
             let webhook = NewWebhook {
                 source: status.source,
                 idempotency_key: status.idempotency_key,
@@ -92,9 +111,10 @@ impl Service {
                 verdict: detail.verdict,
                 traceparent: detail.traceparent,
             };
-            jobs_of(&self.settings.routes(), &webhook, &|| headers.clone())
+            let jobs = jobs_of(&self.settings.routes(), &webhook, &|| headers.clone());
+            Quarantined { source, jobs, as_duplicate: keeps_first.then(|| OtherWebhook::of(&webhook)) }
         });
-        Ok((source, jobs.await))
+        Ok(read.await)
     }
 }
 

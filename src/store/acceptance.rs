@@ -67,23 +67,30 @@ pub(super) fn check_in_batch(
 }
 
 /// The result of releasing a quarantined webhook whose key `first` has: `first` as a duplicate if both have the same
-/// event type and payload digest, else `KeyReused`. `payload_digests` are those of both, in this order.
+/// event type and payload digest, or with `as_duplicate`; else `KeyReused`. `payload_digests` are those of both, in this
+/// order.
 pub(super) fn duplicate_of_released(
     quarantined: &WebhookStatus,
     first: WebhookStatus,
     payload_digests: [&[u8]; 2],
+    as_duplicate: Option<&OtherWebhook>,
 ) -> Result<Accepted> {
-    if let Some(difference) = difference([&quarantined.event_type, &first.event_type], payload_digests) {
-        let refused = Error::new(
-            Reason::KeyReused,
-            format!(
-                "webhook {} already has the idempotency key of webhook {} with a different {difference}; the latter stays quarantined, discard it",
-                first.id, quarantined.id,
-            ),
-        );
-        return Err(refused.because_of(first.id));
-    }
-    Ok(Accepted { webhook: first, duplicate: true, other: None })
+    let difference = difference([&quarantined.event_type, &first.event_type], payload_digests);
+    let other = match (difference, as_duplicate) {
+        (None, _) => None,
+        (Some(_), Some(released)) => Some(Box::new(released.clone())),
+        (Some(difference), None) => {
+            let refused = Error::new(
+                Reason::KeyReused,
+                format!(
+                    "webhook {} already has the idempotency key of webhook {} with a different {difference}; the latter stays quarantined, discard it",
+                    first.id, quarantined.id,
+                ),
+            );
+            return Err(refused.because_of(first.id));
+        }
+    };
+    Ok(Accepted { webhook: first, duplicate: true, other })
 }
 
 /// Checks that a webhook can be released or discarded. Errors: `WrongStatus` if it is not quarantined.

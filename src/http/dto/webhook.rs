@@ -31,8 +31,8 @@ pub(in crate::http) struct SubmitWebhookResponse {
     #[serde(serialize_with = "word")]
     #[schema(value_type = StatusWord)]
     status: Status,
-    /// True if the webhook had been accepted before. Of a release: the same webhook was accepted meanwhile, and the
-    /// quarantined one is removed.
+    /// True if the webhook had been accepted before. Of a release: another webhook with its key was accepted meanwhile,
+    /// and the quarantined one is removed.
     duplicate: bool,
     /// When the webhook was first accepted.
     #[schema(value_type = String, format = DateTime)]

@@ -237,8 +237,8 @@ async fn released(
     let accepted = because(context, reason)?.release(id_of(id)?).await?;
     let webhook = accepted.webhook;
     let notice = if accepted.duplicate {
-        "Another webhook with this key and the same content was accepted meanwhile. It is shown here; the one in \
-         quarantine is removed."
+        "Another webhook with this key was accepted meanwhile, and the released one counts as its duplicate. The other \
+         one is shown here; the one in quarantine is removed."
     } else if webhook.jobs.is_empty() {
         "The webhook is released. No route matches it, so nothing runs."
     } else {

@@ -139,6 +139,7 @@ fn way(via: Via) -> &'static str {
         Via::Source => "the URL of the source",
         Via::Test => "a test of the source",
         Via::Edit => "the page, as an edited webhook",
+        Via::Release => "a release from quarantine",
     }
 }
 

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::pool::refused;
 use super::{PostgresStore, move_jobs, operate, pauses, policies, purge, release};
+use crate::domain::conflict::OtherWebhook;
 use crate::domain::error::Result;
 use crate::domain::id::WebhookId;
 use crate::domain::job::Event;
@@ -29,8 +30,13 @@ impl Operations for PostgresStore {
         self.run(async move |shared| operate::operate(&shared, id, route.as_ref(), Event::Cancel).await).await
     }
 
-    async fn release(&self, id: WebhookId, jobs: Vec<NewJob>) -> Result<Accepted> {
-        self.run(async move |shared| release::release(&shared, id, &jobs).await).await
+    async fn release(
+        &self,
+        id: WebhookId,
+        jobs: Vec<NewJob>,
+        as_duplicate: Option<OtherWebhook>,
+    ) -> Result<Accepted> {
+        self.run(async move |shared| release::release(&shared, id, &jobs, as_duplicate.as_ref()).await).await
     }
 
     async fn discard(&self, id: WebhookId) -> Result<()> {

@@ -22,6 +22,7 @@ use super::schema::{finished_jobs, webhooks};
 use super::shared::Shared;
 use super::undone::{Tried, Undone, tried};
 use super::{lanes, queries, queue_names};
+use crate::domain::conflict::OtherWebhook;
 use crate::domain::error::{Error, Result};
 use crate::domain::id::WebhookId;
 use crate::domain::job::{JobId, Status};
@@ -45,13 +46,19 @@ struct Released {
     effects: Effects,
 }
 
-/// Accepts a quarantined webhook with these jobs, under its id. If its key is taken by the same content, removes it,
-/// and returns the webhook that has the key as a duplicate.
-pub(super) async fn release(shared: &Shared, id: WebhookId, jobs: &[NewJob]) -> Result<Accepted> {
+/// Accepts a quarantined webhook with these jobs, under its id. If its key is taken by the same content, or with
+/// `as_duplicate` by any, removes it, and returns the webhook that has the key as a duplicate.
+pub(super) async fn release(
+    shared: &Shared,
+    id: WebhookId,
+    jobs: &[NewJob],
+    as_duplicate: Option<&OtherWebhook>,
+) -> Result<Accepted> {
     for _ in 0..TRIES {
         let now = shared.now();
         let mut connection = shared.asking.get().await.map_err(refused)?;
-        let releasing = async { tried(release_once(shared, &mut connection, id, jobs, now).await) };
+        let releasing =
+            async { tried(release_once(shared, &mut connection, id, jobs, as_duplicate, now).await) };
         let releasing = answer(releasing).await;
         match connection.release(releasing).map_err(refused)? {
             Tried::Done(Released { accepted, effects }) => {
@@ -96,6 +103,7 @@ async fn release_once(
     connection: &mut AsyncPgConnection,
     id: WebhookId,
     jobs: &[NewJob],
+    as_duplicate: Option<&OtherWebhook>,
     now: Timestamp,
 ) -> Attempted<Released> {
     let source = webhooks::table.find(rows::uuid(id)).select(webhooks::source);
@@ -106,8 +114,9 @@ async fn release_once(
     let names = jobs.iter().map(|job| (&job.route, &source)).collect::<HashSet<_>>();
     queue_names::number_anew(&shared.schedule, connection, &names).await?;
     let jobs = job_rows(shared, &source, jobs)?;
-    let releasing =
-        connection.transaction(async |connection| release_locked(shared, connection, id, &jobs, now).await);
+    let releasing = connection.transaction(async |connection| {
+        release_locked(shared, connection, id, &jobs, as_duplicate, now).await
+    });
     releasing.await
 }
 
@@ -116,6 +125,7 @@ async fn release_locked(
     connection: &mut AsyncPgConnection,
     id: WebhookId,
     jobs: &[NewJobRow<'_>],
+    as_duplicate: Option<&OtherWebhook>,
     now: Timestamp,
 ) -> Attempted<Released> {
     let quarantined = lock(shared, connection, id).await?;
@@ -126,7 +136,7 @@ async fn release_locked(
         return take_key(shared, connection, id, jobs, now).await;
     };
     let digests = [quarantined.digest.as_slice(), first.digest.as_slice()];
-    let accepted = duplicate_of_released(&quarantined.webhook, first.webhook, digests);
+    let accepted = duplicate_of_released(&quarantined.webhook, first.webhook, digests, as_duplicate);
     let accepted = accepted.map_err(Undone::Refused)?;
     Ok(Released { accepted, effects: remove(shared, connection, id).await? })
 }

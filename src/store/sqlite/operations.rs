@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{SqliteStore, by_hand, pauses, policies, purge, quarantine, reroute};
+use crate::domain::conflict::OtherWebhook;
 use crate::domain::error::Result;
 use crate::domain::id::WebhookId;
 use crate::domain::job::Event;
@@ -32,8 +33,15 @@ impl Operations for SqliteStore {
         self.writer.run(move |transaction| by_hand::cancel(transaction, id, route.as_ref())).await
     }
 
-    async fn release(&self, id: WebhookId, jobs: Vec<NewJob>) -> Result<Accepted> {
-        self.writer.run(move |transaction| quarantine::release(transaction, id, &jobs)).await
+    async fn release(
+        &self,
+        id: WebhookId,
+        jobs: Vec<NewJob>,
+        as_duplicate: Option<OtherWebhook>,
+    ) -> Result<Accepted> {
+        self.writer
+            .run(move |transaction| quarantine::release(transaction, id, &jobs, as_duplicate.as_ref()))
+            .await
     }
 
     async fn discard(&self, id: WebhookId) -> Result<()> {

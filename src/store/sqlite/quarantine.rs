@@ -15,6 +15,7 @@ use super::queries::{self, NO_ROUTE_QUEUE};
 use super::rows;
 use super::schema::webhooks;
 use super::transaction::{Refusal, Transaction};
+use crate::domain::conflict::OtherWebhook;
 use crate::domain::error::Error;
 use crate::domain::id::WebhookId;
 use crate::domain::job::Status;
@@ -87,11 +88,13 @@ fn store_one(
     Ok(WebhookStatus { is_quarantined: true, ..new.stored(id, Vec::new()) })
 }
 
-/// Accepts a quarantined webhook with these jobs, or removes it as a duplicate of the one that has its key.
+/// Accepts a quarantined webhook with these jobs, or removes it as a duplicate of the one that has its key; with
+/// `as_duplicate`, also if that one has another content.
 pub(super) fn release(
     transaction: &mut Transaction<'_>,
     id: WebhookId,
     jobs: &[NewJob],
+    as_duplicate: Option<&OtherWebhook>,
 ) -> Result<Accepted, Refusal> {
     let mut webhook = find(transaction, id)?;
     let sequence = id.sequence().as_i64();
@@ -99,7 +102,8 @@ pub(super) fn release(
     if let Some(first) = queries::status_by_key(transaction.connection, &name)? {
         let digest = webhooks::table.find(sequence).select(webhooks::payload_digest);
         let digest = digest.get_result::<Vec<u8>>(transaction.connection)?;
-        let accepted = duplicate_of_released(&webhook, first.status, [&digest, &first.payload_digest])?;
+        let digests = [digest.as_slice(), &first.payload_digest];
+        let accepted = duplicate_of_released(&webhook, first.status, digests, as_duplicate)?;
         remove(transaction, sequence)?;
         return Ok(accepted);
     }
@@ -220,7 +224,7 @@ mod tests {
         assert_eq!(counted(&store).await, 3);
 
         store.discard(first).await.expect("is discarded");
-        store.release(second, vec![job("a", None)]).await.expect("is released");
+        store.release(second, vec![job("a", None)], None).await.expect("is released");
         assert_eq!(counted(&store).await, 1);
         store.close().await;
         let store = open_in(&folder, [policy("a")], clock()).await;
@@ -238,7 +242,7 @@ mod tests {
         for key in ["first", "second"] {
             store.accept(webhook(key), vec![job("orders", Some("x"))]).await.expect("is stored");
         }
-        store.release(released, vec![job("orders", Some("x"))]).await.expect("is released");
+        store.release(released, vec![job("orders", Some("x"))], None).await.expect("is released");
         let claimed = store.claim(claim(10)).await.expect("claims").jobs;
         let keys = claimed.iter().map(|job| job.idempotency_key.as_str()).collect::<Vec<_>>();
         assert_eq!(keys, ["quarantined"], "the oldest, and it alone");
@@ -264,7 +268,7 @@ mod tests {
     async fn a_released_webhook_has_its_key_and_nothing_else_is_left_of_the_quarantine() {
         let (_folder, store) = open([policy("a")], clock()).await;
         let id = quarantine(&store, "1").await;
-        store.release(id, Vec::new()).await.expect("is released");
+        store.release(id, Vec::new(), None).await.expect("is released");
         let again = store.accept(webhook("1"), vec![job("a", None)]).await.expect("is answered");
         assert!(again.duplicate && again.webhook.id == id && again.webhook.status() == Status::Filtered);
         let error = store.discard(id).await.expect_err("is not quarantined any more");

@@ -355,6 +355,7 @@ macro_rules! conformance {
                     a_released_webhook_has_its_key
                     a_webhook_whose_key_is_taken_by_the_same_content_gives_way
                     a_webhook_whose_key_is_taken_by_another_content_stays_quarantined
+                    a_webhook_that_may_be_a_duplicate_of_another_content_gives_way
                     only_quarantined_webhooks_are_released_and_discarded
                     a_discarded_webhook_is_gone
                     a_full_backlog_refuses_releases

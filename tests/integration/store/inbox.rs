@@ -91,6 +91,11 @@ impl<H: Harness> Inbox<H> {
         self.opened.elapsed() >= H::WAKES_AFTER
     }
 
+    /// Releases a quarantined webhook, unless its key is taken by another content.
+    pub(crate) async fn release(&self, id: WebhookId, jobs: Vec<NewJob>) -> Result<Accepted> {
+        self.store.release(id, jobs, None).await
+    }
+
     /// Closes the store and opens it again as the same worker.
     pub(crate) async fn close_and_reopen(&mut self) {
         self.store.close().await;

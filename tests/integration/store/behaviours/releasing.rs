@@ -1,6 +1,7 @@
 //! Quarantined webhooks are released, which gives them their key and jobs, or discarded.
 
 use futures::future::join_all;
+use hookbox::internals::domain::conflict::OtherWebhook;
 use hookbox::internals::domain::error::{Reason, Result};
 use hookbox::internals::domain::id::WebhookId;
 use hookbox::internals::domain::job::Status;
@@ -124,6 +125,32 @@ pub(crate) async fn a_webhook_whose_key_is_taken_by_another_content_stays_quaran
     assert_eq!(inbox.counts().await.total(), 1);
 }
 
+pub(crate) async fn a_webhook_that_may_be_a_duplicate_of_another_content_gives_way<H: Harness>() {
+    let mut inbox = Inbox::<H>::new().await;
+    let first = inbox.accept_new("k").await;
+    let renamed = NewWebhook { event_type: event_type("order.lost"), ..webhook("k") };
+    for (came, is_other) in [(webhook_with("k", r#"{"n":2}"#), true), (renamed, true), (webhook("k"), false)]
+    {
+        let kept = quarantined(&inbox, came.clone()).await;
+        let as_duplicate = Some(OtherWebhook::of(&came));
+        let answer = inbox.shared().release(kept.id, default_job(), as_duplicate).await.expect("is answered");
+        assert_eq!((answer.duplicate, &answer.webhook), (true, &first), "the one that has the key");
+        let other = answer.other.map(|other| (other.event_type, other.payload.as_bytes().to_vec()));
+        let expected = (came.event_type.clone(), came.payload.as_bytes().to_vec());
+        assert_eq!(other, is_other.then_some(expected));
+        assert!(is_gone(&inbox, kept.id).await);
+    }
+    // A key that is free is taken all the same.
+    let came = webhook("free");
+    let kept = quarantined(&inbox, came.clone()).await;
+    let as_duplicate = Some(OtherWebhook::of(&came));
+    let answer = inbox.shared().release(kept.id, default_job(), as_duplicate).await.expect("is released");
+    assert_eq!((answer.duplicate, answer.webhook.id, answer.other.is_none()), (false, kept.id, true));
+    inbox.crash_and_reopen().await;
+    assert_eq!(inbox.everything().await, [answer.webhook, first]);
+    assert_eq!(inbox.counts().await.total(), 2);
+}
+
 pub(crate) async fn only_quarantined_webhooks_are_released_and_discarded<H: Harness>() {
     let inbox = Inbox::<H>::new().await;
     let completed = inbox.ended_webhook("completed", Status::Completed).await.id;
@@ -218,7 +245,7 @@ pub(crate) async fn a_released_job_does_not_wait_for_a_later_retrying_one<H: Har
 /// Starts a release in a task of its own.
 fn start_release<H: Harness>(inbox: &Inbox<H>, id: WebhookId) -> JoinHandle<Result<Accepted>> {
     let store = inbox.shared();
-    tokio::spawn(async move { store.release(id, default_job()).await })
+    tokio::spawn(async move { store.release(id, default_job(), None).await })
 }
 
 pub(crate) async fn of_concurrent_releases_of_one_key_only_one_gets_it<H: Harness>() {

@@ -185,7 +185,7 @@ impl Actor {
             (1, Some(id)) => self.store.discard(id).await?,
             (_, Some(id)) => {
                 let jobs = self.jobs();
-                self.store.release(id, jobs).await?;
+                self.store.release(id, jobs, None).await?;
             }
         }
         Ok(())

@@ -50,7 +50,8 @@ async fn webhooks_are_stored_with_jobs_in_the_queues_of_the_database() {
         let stored = inbox.accept_batch(batch.into(), OnConflict::Reject).await.expect("is stored");
         stored.iter().for_each(|accepted| check(&session, &accepted.webhook));
         lose();
-        let released = inbox.shared().release(quarantined, vec![job("orders")]).await.expect("is released");
+        let released =
+            inbox.shared().release(quarantined, vec![job("orders")], None).await.expect("is released");
         check(&session, &released.webhook);
     }
 }

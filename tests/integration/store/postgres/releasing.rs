@@ -32,7 +32,7 @@ async fn a_release_waits_for_a_transaction_that_takes_its_key() {
         let session = Session::open(&inbox.harness().url()).expect("connects");
         take_key(&session, id);
         let store = inbox.shared();
-        let releasing = tokio::spawn(async move { store.release(id, default_job()).await });
+        let releasing = tokio::spawn(async move { store.release(id, default_job(), None).await });
         done_or_waiting(&session, &releasing, 1).await;
         assert!(!releasing.is_finished(), "it is not decided yet who gets the key");
         session.ask(end).expect("ends");
@@ -55,7 +55,7 @@ async fn a_purge_leaves_a_webhook_alone_that_is_being_released() {
     // The release locks the webhook, and then waits to remove its row of `finished_jobs`.
     session.ask("BEGIN; LOCK TABLE finished_jobs IN SHARE MODE").expect("locks");
     let store = inbox.shared();
-    let releasing = tokio::spawn(async move { store.release(id, default_job()).await });
+    let releasing = tokio::spawn(async move { store.release(id, default_job(), None).await });
     done_or_waiting(&session, &releasing, 1).await;
     assert!(!releasing.is_finished(), "it waits");
 

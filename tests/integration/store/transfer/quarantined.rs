@@ -32,9 +32,9 @@ async fn quarantined_webhooks_move_and_can_be_released_and_discarded() {
         assert_eq!(store.status(name("taken")).await.expect("is found").id, genuine.id);
         store.status(name("free")).await.expect_err("a quarantined webhook is not found by its key");
 
-        let duplicate = store.release(taken.id, default_job()).await.expect("is answered");
+        let duplicate = store.release(taken.id, default_job(), None).await.expect("is answered");
         assert_eq!((duplicate.duplicate, duplicate.webhook.id), (true, genuine.id));
-        let released = store.release(free.id, default_job()).await.expect("is released");
+        let released = store.release(free.id, default_job(), None).await.expect("is released");
         assert_eq!((released.duplicate, released.webhook.status()), (false, Status::Pending));
         assert_eq!(store.status(name("free")).await.expect("is found"), released.webhook);
         store.discard(other.id).await.expect("is discarded");

@@ -77,11 +77,42 @@ async fn a_release_leads_to_the_same_webhook_that_was_accepted_meanwhile_and_fin
     let genuine = quarantine(&hookbox.rest, "the-token-of-the-shop", "evt-001", "{}").await;
     let path = format!("/webhooks/{quarantined}");
     let page = act(&browser, &path, &format!("{path}/release"), &[]).await;
-    has(&page, &["Another webhook with this key and the same content was accepted meanwhile.", &genuine]);
+    has(
+        &page,
+        &[
+            "Another webhook with this key was accepted meanwhile, and the released one counts as its duplicate.",
+            &genuine,
+        ],
+    );
 
     let path = format!("/webhooks/{forged}");
     let token = form_token(&browser.get(&path).await);
     let answer = browser.post(&format!("{path}/release"), &[("form_token", &token)]).await;
     refused(&answer, 422, "IDEMPOTENCY_KEY_REUSED");
     has(&browser.get(&path).await, &["This webhook is in quarantine"]);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_release_gives_way_to_another_body_if_the_source_keeps_the_first(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let hookbox = Hookbox::with_routes(store, &[SHOP, "on_conflict = \"keep_first\"\n"].concat());
+    let browser = Browser::of(&hookbox);
+    let other = quarantine(&hookbox.rest, "another-token", "evt-001", r#"{"n":2}"#).await;
+    let first = quarantine(&hookbox.rest, "the-token-of-the-shop", "evt-001", r#"{"n":1}"#).await;
+    let path = format!("/webhooks/{other}");
+    let page = act(&browser, &path, &format!("{path}/release"), &[]).await;
+    let expected = [
+        "Another webhook with this key was accepted meanwhile",
+        "Another body counted as a duplicate",
+        "a release from quarantine",
+        &first,
+    ];
+    has(&page, &expected);
+    refused(&browser.get(&path).await, 404, "WEBHOOK_NOT_FOUND");
+    let actions = hookbox.rest.get("/v1/actions").await.json();
+    let detail =
+        format!("a duplicate of the webhook {first}, which has another body or event type, so it is removed");
+    assert_eq!(actions["actions"][0]["detail"], detail);
 }
