@@ -18,6 +18,9 @@ const FREE_BYTES: usize = 16 * 1024;
 /// The unit in which memory is reserved, in bytes.
 pub(super) const PIECE_BYTES: usize = 1024;
 
+/// How many large bodies are read at the same time. Everything else that is ready waits behind all of them.
+pub(super) const TURNS: usize = 4;
+
 /// After which time a sender should try again when the memory is used up.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -34,6 +37,8 @@ const LEAST_BYTES_PER_SECOND: usize = 16 * 1024;
 #[derive(Clone, Debug)]
 pub struct Bodies {
     free: Arc<Semaphore>,
+    /// One for each large body that is read at the same time.
+    pub(super) turns: Arc<Semaphore>,
     /// All pieces, free or not.
     pieces: usize,
 }
@@ -48,7 +53,7 @@ impl Bodies {
     /// Memory for bodies of at most `max_body_bytes` each.
     pub fn new(max_body_bytes: usize) -> Self {
         let pieces = BODIES_BYTES.max(2 * max_body_bytes) / PIECE_BYTES;
-        Self { free: Arc::new(Semaphore::new(pieces)), pieces }
+        Self { free: Arc::new(Semaphore::new(pieces)), turns: Arc::new(Semaphore::new(TURNS)), pieces }
     }
 
     /// A body that begins to arrive now.

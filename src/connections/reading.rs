@@ -3,11 +3,15 @@
 use std::error::Error as StdError;
 
 use bytes::Bytes;
-use http_body::Body;
+use http_body::{Body, Frame};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::{Arrival, Bodies};
 use crate::domain::error::Error;
+
+/// From this many bytes on, a body takes turns with other large ones. Reading what is there of it takes as long as
+/// answering a request.
+const LARGE_BYTES: usize = 64 * 1024;
 
 /// By which factor the memory of a body that is arriving grows.
 const GROWTH: usize = 2;
@@ -41,7 +45,7 @@ impl Bodies {
         }
         let (mut body, mut read, mut arrival) = (Limited::new(body, limit), Vec::new(), self.arrival());
         loop {
-            let frame = tokio::time::timeout_at(arrival.due(), body.frame()).await;
+            let frame = tokio::time::timeout_at(arrival.due(), self.frame(&mut body, arrival.bytes())).await;
             match frame.map_err(|_| Unread::TooSlow { bytes: arrival.bytes() })? {
                 None => return Ok((read.into(), arrival)),
                 Some(Ok(frame)) => {
@@ -56,6 +60,26 @@ impl Bodies {
             }
         }
     }
+
+    /// Reads the next frame of a body of which `bytes` are here. A large body waits for its turn first: if many of them are
+    /// ready at the same time, they wait here, and not in the queue of the runtime, where other requests would wait behind
+    /// all of them.
+    async fn frame<B>(&self, body: &mut B, bytes: usize) -> Option<Result<Frame<B::Data>, B::Error>>
+    where
+        B: Body + Unpin,
+    {
+        if bytes >= LARGE_BYTES {
+            // The semaphore is never closed.
+            let _turn = self.turns.acquire().await;
+            tokio::select! {
+                biased;
+                frame = body.frame() => return frame,
+                // Its connection has read what is there, and that is nothing.
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        body.frame().await
+    }
 }
 
 /// Makes room for `more` bytes of a body of at least `declared` bytes. If the length is declared, takes no more than that;
@@ -65,5 +89,47 @@ fn make_room(read: &mut Vec<u8>, more: usize, declared: usize) {
     if needed > read.capacity() {
         let wanted = if declared >= needed { declared.min(GROWTH * needed) } else { GROWTH * needed };
         read.reserve_exact(wanted - read.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    use futures::{StreamExt as _, stream};
+    use http_body_util::{Full, StreamBody};
+    use tokio::sync::oneshot;
+
+    use super::super::arrival::TURNS;
+    use super::*;
+
+    const BYTES: usize = 3 * LARGE_BYTES;
+
+    /// A body of which no more than the first part arrives, and which tells when the next one is asked for.
+    fn stuck() -> (impl Body<Data = Bytes, Error = Infallible> + Send + 'static, oneshot::Receiver<()>) {
+        let (asked, is_asked) = oneshot::channel();
+        let first = Ok(Frame::data(Bytes::from(vec![0; LARGE_BYTES])));
+        let next = async move {
+            let _ = asked.send(());
+            std::future::pending().await
+        };
+        (StreamBody::new(stream::iter([first]).chain(stream::once(next))), is_asked)
+    }
+
+    #[tokio::test]
+    async fn large_bodies_that_do_not_go_on_keep_no_other_from_being_read() {
+        let bodies = Bodies::new(BYTES);
+        let reading = async {
+            for _ in 0..2 * TURNS {
+                let (bodies, (body, is_asked)) = (bodies.clone(), stuck());
+                tokio::spawn(async move { bodies.read(Box::pin(body), BYTES).await.is_ok() });
+                is_asked.await.expect("its first part is read");
+            }
+            let whole = Full::new(Bytes::from(vec![0; BYTES]));
+            bodies.read(whole, BYTES).await.map(|(read, _)| read.len())
+        };
+        let read = tokio::time::timeout(Duration::from_secs(30), reading).await.expect("does not wait");
+        assert_eq!(read.expect("is read"), BYTES);
     }
 }
