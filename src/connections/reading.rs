@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tokio::sync::SemaphorePermit;
 
 use super::{Arrival, Bodies};
 use crate::domain::error::Error;
@@ -45,7 +46,9 @@ impl Bodies {
         }
         let (mut body, mut read, mut arrival) = (Limited::new(body, limit), Vec::new(), self.arrival());
         loop {
-            let frame = tokio::time::timeout_at(arrival.due(), self.frame(&mut body, arrival.bytes())).await;
+            // Not within the time of the body: the sender is not slow because others are read.
+            let turn = self.turn(arrival.bytes()).await;
+            let frame = tokio::time::timeout_at(arrival.due(), next_frame(&mut body, turn)).await;
             match frame.map_err(|_| Unread::TooSlow { bytes: arrival.bytes() })? {
                 None => return Ok((read.into(), arrival)),
                 Some(Ok(frame)) => {
@@ -61,25 +64,35 @@ impl Bodies {
         }
     }
 
-    /// Reads the next frame of a body of which `bytes` are here. A large body waits for its turn first: if many of them are
-    /// ready at the same time, they wait here, and not in the queue of the runtime, where other requests would wait behind
-    /// all of them.
-    async fn frame<B>(&self, body: &mut B, bytes: usize) -> Option<Result<Frame<B::Data>, B::Error>>
-    where
-        B: Body + Unpin,
-    {
-        if bytes >= LARGE_BYTES {
-            // The semaphore is never closed.
-            let _turn = self.turns.acquire().await;
-            tokio::select! {
-                biased;
-                frame = body.frame() => return frame,
-                // Its connection has read what is there, and that is nothing.
-                () = tokio::task::yield_now() => {}
-            }
+    /// Waits for the turn of a body of which `bytes` are here; none if it is a small one. If many large bodies are ready at
+    /// the same time, they wait here, and not in the queue of the runtime, where other requests would wait behind all of
+    /// them. A turn is over as soon as its task has run twice, so the wait needs no deadline.
+    async fn turn(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+        if bytes < LARGE_BYTES {
+            return None;
         }
-        body.frame().await
+        // The semaphore is never closed.
+        self.turns.acquire().await.ok()
     }
+}
+
+/// Reads the next frame of a body. Gives the turn up if nothing has arrived.
+async fn next_frame<B>(
+    body: &mut B,
+    turn: Option<SemaphorePermit<'_>>,
+) -> Option<Result<Frame<B::Data>, B::Error>>
+where
+    B: Body + Unpin,
+{
+    if let Some(turn) = turn {
+        tokio::select! {
+            biased;
+            frame = body.frame() => return frame,
+            // Its connection has read what is there, and that is nothing.
+            () = tokio::task::yield_now() => drop(turn),
+        }
+    }
+    body.frame().await
 }
 
 /// Makes room for `more` bytes of a body of at least `declared` bytes. If the length is declared, takes no more than that;
