@@ -209,10 +209,10 @@ impl Service {
             }
             Ok(rate) => (self.accept(webhook, routes, headers).await, rate),
         };
+        let word = self.count(&source, &outcome, took);
         if let Err(error) = &mut outcome {
             self.keep_refused(error, via).await;
         }
-        let word = self.count(&source, &outcome, took);
         if let Some((traceparent, key)) = logged {
             log(&traceparent, &source, &key, word, &outcome);
         }
