@@ -225,7 +225,8 @@ fn method_not_allowed(method: &Method, source: &SourceRules) -> Response {
         "the source `{}` takes nothing by {method}; its sender sends webhooks by POST, and the header Allow lists the methods",
         source.name
     );
-    let mut response = Refused::Request(RestReason::MethodNotAllowed, detail).into_response();
+    let refused = Refused::Request(RestReason::MethodNotAllowed, detail);
+    let mut response = refusal(refused, method, &source.rules);
     if let Ok(allowed) = HeaderValue::try_from(allowed) {
         response.headers_mut().insert(header::ALLOW, allowed);
     }

@@ -70,6 +70,8 @@ async fn a_sender_that_wants_no_body_is_refused_without_one_and_operators_are_to
     assert_eq!(told, (&json!("signature_mismatch"), &json!("NOT_VERIFIED")));
     let counted = requests("xero", "unverified", "signature_mismatch");
     assert_eq!(metric(&hookbox.rest, &counted).await, Some(1.0));
+    let by_get = Answer::of(request(&hookbox.rest, Method::GET, "xero")).await;
+    assert_eq!((by_get.status, by_get.text.as_str(), by_get.header("allow")), (405, "", "POST"));
     // No source has set a body for this.
     hookbox.rest.post("/v1/sources/unknown/webhooks").await.problem(404, "SOURCE_NOT_FOUND");
 }
