@@ -6,7 +6,7 @@ use rstest::rstest;
 use super::difference::{BODIES, SHOP, TITLE, TOKEN, added, has_not, hashes, removed, send_json};
 use super::has;
 use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
-use crate::api::page::Browser;
+use crate::api::page::{Browser, form_token};
 
 const KEEP_FIRST: &str = "on_conflict = \"keep_first\"\n";
 
@@ -94,4 +94,22 @@ async fn other_event_types_are_duplicates_too_until_a_reload_refuses_them() {
     let page = browser.get(&path).await;
     has(&page, &[TITLE, "<dd>1 time</dd>"]);
     has_not(&page, DUPLICATE);
+}
+
+#[tokio::test]
+async fn another_body_of_a_sensitive_source_is_hidden_until_the_payload_is_asked_for() {
+    let hookbox = Hookbox::with_routes(Sqlite, &[SHOP, KEEP_FIRST, "sensitive = true\n"].concat());
+    let browser = Browser::of(&hookbox);
+    let [first, second, _] = BODIES.map(|(body, _)| body);
+    let path = format!("/webhooks/{}", send_json(&hookbox.rest, TOKEN, first).await.text_of("id"));
+    assert_eq!(send_json(&hookbox.rest, TOKEN, second).await.status, 200);
+    let hidden = browser.get(&path).await;
+    has(&hidden, &["The source <b>shop</b> is sensitive."]);
+    for text in [DUPLICATE, BODIES[0].1, BODIES[1].1, "&quot;n&quot;"] {
+        has_not(&hidden, text);
+    }
+
+    let token = form_token(&hidden);
+    let shown = browser.post(&path, &[("form_token", &token)]).await;
+    has(&shown, &[DUPLICATE, &hashes(1, 0), &removed("  &quot;n&quot;: 1"), &added("  &quot;n&quot;: 2")]);
 }
