@@ -2,6 +2,7 @@
 //! is answered, a test.
 
 mod advice;
+mod answers;
 mod rejections;
 mod test_form;
 mod tokens;
@@ -17,15 +18,11 @@ use super::context::{Context, Nav};
 use super::parts::{self, Tone, duration, number};
 use super::pauses::{self, Pausing};
 use super::sources::{Other, others};
-use crate::domain::conflict::OnConflict;
 use crate::domain::error::Result;
 use crate::domain::trace::Traceparent;
 use crate::domain::webhook::Source;
 use crate::service::source_view::SourceView;
-use crate::service::{Answers, PauseTarget, SourceRules};
-
-/// The most characters of the body of an answer that are shown.
-const MAX_ANSWER_CHARS: usize = 200;
+use crate::service::{PauseTarget, SourceRules};
 
 /// What a pause of a source is about.
 const PROCESSING: &str = "The processing of this source";
@@ -98,7 +95,7 @@ async fn body(context: &Context, name: &str) -> Result<Markup> {
         (refused)
         div.cols {
             section.card { h2 { "Settings" } (settings(context, &view, &rules)) }
-            section.card { h2 { "Answers" } (answers(&rules)) }
+            section.card { h2 { "Answers" } (answers::facts(&rules)) }
         }
         @if test_form::is_allowed(context) { (test_form::form(context, &source, view.verifies)) }
     })
@@ -252,63 +249,6 @@ fn settings(context: &Context, view: &SourceView, source: &SourceRules) -> Marku
             html! {
                 @if view.is_sensitive {
                     "Yes: this page hides its payloads until they are asked for, and records who asks"
-                }
-            },
-        ),
-    ])
-}
-
-/// What the sender is answered.
-fn answers(source: &SourceRules) -> Markup {
-    let rules = &source.rules;
-    let Answers { accepted, body, content_type, overload, refused_body } = &rules.answers;
-    parts::facts([
-        (
-            "Accepted",
-            html! {
-                @if let Some(status) = accepted { (status) } @else { "202, or 200 for a duplicate" }
-                @if let Some(body) = body {
-                    @if body.is_empty() {
-                        ", without a body"
-                    } @else {
-                        ", with the body " code { (parts::cut(body, MAX_ANSWER_CHARS)) } " (" (parts::text(content_type)) ")"
-                    }
-                } @else {
-                    ", with the JSON of hookbox"
-                }
-            },
-        ),
-        (
-            "Refused",
-            html! {
-                @if let Some(body) = refused_body {
-                    @if body.is_empty() {
-                        "Without a body: the cause is above and in the log"
-                    } @else {
-                        "With the body " code { (parts::cut(body, MAX_ANSWER_CHARS)) }
-                    }
-                }
-            },
-        ),
-        ("Overloaded", html! { (overload) ", so that it sends again" }),
-        (
-            "Deadline",
-            html! {
-                @if let Some(deadline) = rules.deadline {
-                    (overload) " if it is not stored within " (parts::seconds(deadline.as_secs_f64()))
-                } @else {
-                    "None"
-                }
-            },
-        ),
-        (
-            "Key is taken",
-            html! {
-                @if rules.on_conflict == OnConflict::KeepFirst {
-                    "A webhook with a known key counts as a duplicate, also with another body; the first webhook then shows \
-                     the difference"
-                } @else {
-                    "422 if the body is another one than that of the first webhook"
                 }
             },
         ),
