@@ -274,12 +274,12 @@ class Secure(Hookbox):
 HEAD = b"POST /v1/sources/shop/webhooks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
 # The first bytes of a record with a ClientHello.
 HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
-PLAIN = {"slow rest": lambda: strangers.connections(PORT, SLOW, HEAD, True),
-         "slow grpc": lambda: strangers.connections(PORT + 1, SLOW, strangers.PREFACE[:4], True)}
-BY_TLS = {"idle tls rest": lambda: strangers.connections(PORT, SLOW, HELLO),
-          "idle tls grpc": lambda: strangers.connections(PORT + 1, SLOW, HELLO),
-          "slow tls rest": lambda: strangers.connections(PORT, SLOW, HELLO, True),
-          "slow tls grpc": lambda: strangers.connections(PORT + 1, SLOW, HELLO, True)}
+PLAIN = {"slow rest": lambda options: strangers.connections(PORT, SLOW, HEAD, True),
+         "slow grpc": lambda options: strangers.connections(PORT + 1, SLOW, strangers.PREFACE[:4], True)}
+BY_TLS = {"idle tls rest": lambda options: strangers.connections(PORT, SLOW, HELLO),
+          "idle tls grpc": lambda options: strangers.connections(PORT + 1, SLOW, HELLO),
+          "slow tls rest": lambda options: strangers.connections(PORT, SLOW, HELLO, True),
+          "slow tls grpc": lambda options: strangers.connections(PORT + 1, SLOW, HELLO, True)}
 # Children import this script, and so know them too.
 strangers.ATTACKS.update({**PLAIN, **BY_TLS})
 
@@ -296,11 +296,11 @@ def measure_slow(options):
     figures = {}
 
     async def run(hookbox, watch, attacks):
-        await strangers.phase("warm up", watch(hookbox.process), [], 3, None)
-        alone = await strangers.phase("alone", watch(hookbox.process), [], options.seconds, None)
+        await strangers.phase("warm up", watch(hookbox.process), [], options, 3, None)
+        alone = await strangers.phase("alone", watch(hookbox.process), [], options, options.seconds, None)
         for name in attacks:
             watching = watch(hookbox.process)
-            p99 = await strangers.phase(name, watching, [name], options.seconds, alone)
+            p99 = await strangers.phase(name, watching, [name], options, options.seconds, alone)
             figures[f"{name}, p99 of alone"] = p99 / alone
             figures[f"{name}, MiB"] = max(resident for resident, _ in watching.memory)
             figures[f"{name}, refused"] = watching.refused
