@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod collector;
 pub(crate) mod inbox_database;
+pub(crate) mod inbox_file;
 pub(crate) mod ledger;
 pub(crate) mod ports;
 pub(crate) mod postgres;

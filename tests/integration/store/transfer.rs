@@ -34,12 +34,13 @@ use crate::store::inbox::{Inbox, webhook};
 use crate::store::postgres::EmptiedPostgres;
 use crate::store::routes::{default_job, in_force, policy};
 use crate::store::sqlite::SqliteHarness;
+use crate::support::inbox_file::create_inbox_file;
 use crate::support::postgres::{Database, Session, server};
 
 /// Small batches, so that a transfer needs several of them.
 const SMALL: Limits = Limits { webhooks: 2, bytes: 1_000_000 };
 
-/// The two ends of a transfer: an empty SQLite file and an empty database.
+/// The two ends of a transfer: a SQLite file, which need not be there yet, and an empty database.
 struct Ends {
     folder: TempDir,
     database: Database,
@@ -58,6 +59,7 @@ impl Ends {
     /// Creates both ends with this number of webhooks in the file.
     async fn with(webhooks: usize) -> Self {
         let ends = Self::new();
+        create_inbox_file(&ends.file());
         let store = ends.open_file().await.expect("opens");
         for number in 0..webhooks {
             store.accept(webhook(&number.to_string()), default_job()).await.expect("accepted");

@@ -21,6 +21,7 @@ use tempfile::TempDir;
 
 use super::START;
 use crate::support::inbox_database::inbox_database;
+use crate::support::inbox_file::create_inbox_file;
 use crate::support::postgres::{Database, DatabaseClock, Session};
 
 /// What every test begins with; `HOUR` is more than any delay between two attempts.
@@ -57,6 +58,9 @@ impl Home {
     pub(crate) fn new(store: Store, routes: &str) -> Self {
         let database = (store == Store::Postgres).then(inbox_database);
         let home = Self { folder: TempDir::new().unwrap(), database };
+        if store == Store::Sqlite {
+            create_inbox_file(&home.folder.path().join(SQLITE_FILE));
+        }
         home.set_routes(routes);
         home
     }

@@ -12,6 +12,7 @@ use hookbox::internals::telemetry::metrics::Metrics;
 use tempfile::TempDir;
 
 use crate::store::harness::{Harness, Options};
+use crate::support::inbox_file::create_inbox_file;
 
 /// A folder for the file of one store.
 pub(crate) struct SqliteHarness {
@@ -35,7 +36,10 @@ impl Harness for SqliteHarness {
     const LIVES: u32 = 40;
 
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder"), crashes: 0, metrics: Arc::default() }
+        let harness =
+            Self { folder: tempfile::tempdir().expect("a folder"), crashes: 0, metrics: Arc::default() };
+        create_inbox_file(&harness.path());
+        harness
     }
 
     async fn open(&self, options: &Options, clock: Arc<ManualClock>) -> Arc<dyn Store> {
