@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod collector;
+pub(crate) mod folder;
 pub(crate) mod inbox_database;
 pub(crate) mod inbox_file;
 pub(crate) mod ledger;

@@ -34,6 +34,7 @@ use crate::store::inbox::{Inbox, webhook};
 use crate::store::postgres::EmptiedPostgres;
 use crate::store::routes::{default_job, in_force, policy};
 use crate::store::sqlite::SqliteHarness;
+use crate::support::folder::store_folder;
 use crate::support::inbox_file::create_inbox_file;
 use crate::support::postgres::{Database, Session, server};
 
@@ -50,7 +51,7 @@ struct Ends {
 impl Ends {
     fn new() -> Self {
         Self {
-            folder: tempfile::tempdir().expect("a folder"),
+            folder: store_folder(),
             database: server().database(),
             clock: Arc::new(ManualClock::new(Timestamp::from_second(1_700_000_000).expect("in range"))),
         }

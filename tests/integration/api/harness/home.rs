@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::START;
+use crate::support::folder::store_folder;
 use crate::support::inbox_database::inbox_database;
 use crate::support::inbox_file::create_inbox_file;
 use crate::support::postgres::{Database, DatabaseClock, Session};
@@ -57,7 +58,7 @@ impl Home {
     /// With nothing in the store, and these `[[routes]]` in the settings of the harness.
     pub(crate) fn new(store: Store, routes: &str) -> Self {
         let database = (store == Store::Postgres).then(inbox_database);
-        let home = Self { folder: TempDir::new().unwrap(), database };
+        let home = Self { folder: store_folder(), database };
         if store == Store::Sqlite {
             create_inbox_file(&home.folder.path().join(SQLITE_FILE));
         }

@@ -12,6 +12,7 @@ use hookbox::internals::telemetry::metrics::Metrics;
 use tempfile::TempDir;
 
 use crate::store::harness::{Harness, Options};
+use crate::support::folder::store_folder;
 use crate::support::inbox_file::create_inbox_file;
 
 /// A folder for the file of one store.
@@ -36,8 +37,7 @@ impl Harness for SqliteHarness {
     const LIVES: u32 = 40;
 
     fn new() -> Self {
-        let harness =
-            Self { folder: tempfile::tempdir().expect("a folder"), crashes: 0, metrics: Arc::default() };
+        let harness = Self { folder: store_folder(), crashes: 0, metrics: Arc::default() };
         create_inbox_file(&harness.path());
         harness
     }
