@@ -166,7 +166,7 @@ fn completions_know_every_command_and_flag() {
 #[rstest]
 #[test]
 fn migrate_brings_a_database_up_to_date_once(#[values(Sqlite, Postgres)] store: Store) {
-    let place = Place::on(store, &[]);
+    let place = Place::on_new(store, &[]);
     let up_to_date = format!("{} is up to date\n", place.database());
     let first = String::from_utf8(place.run(&["migrate"]).stdout).unwrap();
     assert!(first.contains("applied ") && first.ends_with(&up_to_date), "{first}");

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::replicas::blocking;
 use crate::replicas::proxy::Proxy;
 use crate::support::client::{LOOK_EVERY, PATIENCE, client, eventually, get, post};
+use crate::support::inbox_database::inbox_database_for;
 use crate::support::postgres::{Session, server};
 use crate::support::server::{Place, Server};
 
@@ -111,7 +112,7 @@ async fn a_replica_that_comes_back_after_its_lease_changes_nothing() {
 }
 
 async fn a_frozen_replica_returns_while_another_runs_its_job() {
-    let database = blocking(|| server().database_for(2));
+    let database = blocking(|| inbox_database_for(2));
     let frozen = Replica::start(&database.url(), "3s").await;
     let path = occupy(&frozen.server).await;
     let other = Replica::start(&database.url(), "3s").await;
@@ -149,7 +150,7 @@ async fn a_frozen_replica_returns_while_another_runs_its_job() {
 }
 
 async fn a_frozen_replica_returns_after_another_completed_its_job() {
-    let database = blocking(|| server().database_for(2));
+    let database = blocking(|| inbox_database_for(2));
     let frozen = Replica::start(&database.url(), "1s").await;
     let path = occupy(&frozen.server).await;
     frozen.server.freeze();
@@ -164,7 +165,7 @@ async fn a_frozen_replica_returns_after_another_completed_its_job() {
 }
 
 async fn a_disconnected_replica_returns() {
-    let database = blocking(|| server().database_for(2));
+    let database = blocking(|| inbox_database_for(2));
     let (proxy, url) = Proxy::before(&database.url()).await;
     let cut_off = Replica::start(&url, "1s").await;
     let path = occupy(&cut_off.server).await;

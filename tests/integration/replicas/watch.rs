@@ -13,7 +13,8 @@ use tonic::transport::Channel;
 
 use crate::replicas::blocking;
 use crate::support::client::{client, eventually, get, post};
-use crate::support::postgres::{Database, server};
+use crate::support::inbox_database::inbox_database_for;
+use crate::support::postgres::Database;
 use crate::support::server::{Place, Server};
 
 /// The time within which a watcher receives most changes. One may be late because the machine pauses.
@@ -40,7 +41,7 @@ struct Pair {
 
 impl Pair {
     async fn start() -> Self {
-        let database = blocking(|| server().database_for(2));
+        let database = blocking(|| inbox_database_for(2));
         let url = format!("--database-url={}", database.url());
         let busy = Place::new(&[&url, "--workers=1", "--simulate-min=1h", "--simulate-max=1h"]).start();
         submit(&busy, "busy").await;

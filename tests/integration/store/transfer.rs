@@ -35,8 +35,9 @@ use crate::store::postgres::EmptiedPostgres;
 use crate::store::routes::{default_job, in_force, policy};
 use crate::store::sqlite::SqliteHarness;
 use crate::support::folder::store_folder;
+use crate::support::inbox_database::inbox_database_for;
 use crate::support::inbox_file::create_inbox_file;
-use crate::support::postgres::{Database, Session, server};
+use crate::support::postgres::{Database, Session};
 
 /// Small batches, so that a transfer needs several of them.
 const SMALL: Limits = Limits { webhooks: 2, bytes: 1_000_000 };
@@ -52,7 +53,7 @@ impl Ends {
     fn new() -> Self {
         Self {
             folder: store_folder(),
-            database: server().database(),
+            database: inbox_database_for(1),
             clock: Arc::new(ManualClock::new(Timestamp::from_second(1_700_000_000).expect("in range"))),
         }
     }

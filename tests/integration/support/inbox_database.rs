@@ -27,9 +27,17 @@ pub(crate) const EMPTY: &str = "
     END $$";
 
 /// A database with nothing but the tables of hookbox, or with nothing at all, and a clock that stands still at 1970. For
-/// tests that change tables through hookbox, or only rows that [`EMPTY`] removes.
+/// tests that change tables through hookbox, or only rows that [`EMPTY`] removes: what they do to the tables themselves
+/// stays.
 pub(crate) fn inbox_database() -> (Database, DatabaseClock) {
-    let (database, clock) = server().database_emptied_by(EMPTY);
+    let (database, clock) = server().database_emptied_by(EMPTY, 1);
     clock.set(0);
     (database, clock)
+}
+
+/// The same for so many processes, with the real time.
+pub(crate) fn inbox_database_for(processes: usize) -> Database {
+    let (database, clock) = server().database_emptied_by(EMPTY, processes);
+    clock.follow_real_time();
+    database
 }

@@ -126,7 +126,7 @@ async fn actions_are_removed_at_the_end_of_their_retention(#[values(Sqlite, Post
 #[rstest]
 #[tokio::test]
 async fn a_change_that_cannot_be_recorded_is_made_and_logged(#[values(Sqlite, Postgres)] store: Store) {
-    let place = Place::on(store, &[]);
+    let place = Place::on_new(store, &[]);
     std::fs::write(place.path("hookbox.toml"), token("anna", EVERY_ROLE)).unwrap();
     let process = place.serve().await;
     let anna = process.rest.with_token(&secret("anna"));

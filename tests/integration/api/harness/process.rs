@@ -18,6 +18,7 @@ use tonic::transport::Channel;
 
 use super::client::Rest;
 use super::{Store, eventually};
+use crate::support::inbox_database::inbox_database_for;
 use crate::support::ports::free_port;
 use crate::support::postgres::{Database, Session, server};
 use crate::support::terminal::Terminal;
@@ -50,9 +51,17 @@ impl Place {
         Self::on(Store::Sqlite, environment)
     }
 
-    /// The same, on either store.
+    /// The same, on either store. The tables of PostgreSQL may be there, without rows.
     pub(crate) fn on(store: Store, environment: &[(&str, &str)]) -> Self {
-        let database = (store == Store::Postgres).then(|| server().database());
+        Self::with((store == Store::Postgres).then(|| inbox_database_for(1)), environment)
+    }
+
+    /// The same with a new database, for tests that change its tables, or look at how they are made.
+    pub(crate) fn on_new(store: Store, environment: &[(&str, &str)]) -> Self {
+        Self::with((store == Store::Postgres).then(|| server().database()), environment)
+    }
+
+    fn with(database: Option<Database>, environment: &[(&str, &str)]) -> Self {
         let (http, grpc) = (free_port(), free_port());
         let standard = [
             ("HOOKBOX_HTTP_ADDR", format!("127.0.0.1:{http}")),

@@ -29,7 +29,8 @@ use crate::store::harness::Options;
 use crate::store::inbox::webhook;
 use crate::store::routes::{concurrent, in_force, job, ordered, policy, route, skipping};
 use crate::support::client::within;
-use crate::support::postgres::{Session, server};
+use crate::support::inbox_database::inbox_database_for;
+use crate::support::postgres::Session;
 
 const PROCESSES: u64 = 3;
 const TASKS_OF_EACH: u64 = 4;
@@ -255,7 +256,7 @@ async fn complete_all(store: &PostgresStore, policies: &Arc<Policies>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_operations_keep_counts_and_lanes_consistent() {
-    let database = server().database_for(PROCESSES as usize);
+    let database = inbox_database_for(PROCESSES as usize);
     let policies = [
         in_force([policy("blocking"), skipping("skipping"), concurrent("limited", 2), policy("free")]),
         in_force([skipping("blocking"), skipping("skipping"), concurrent("limited", 2), policy("free")]),

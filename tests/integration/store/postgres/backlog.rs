@@ -10,11 +10,11 @@ use super::harness::open;
 use crate::store::harness::Options;
 use crate::store::inbox::webhook;
 use crate::store::routes::{default_job, in_force, policy};
-use crate::support::postgres::server;
+use crate::support::inbox_database::inbox_database_for;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_together_do_not_exceed_the_backlog_limit() {
-    let database = server().database_for(2);
+    let database = inbox_database_for(2);
     let store = async |number: u64| {
         let options = Options { max_backlog: 10, policies: in_force([policy("default")]), seed: number };
         Arc::new(open(&database.url(), &options, Arc::new(SystemClock)).await.expect("opens"))

@@ -14,7 +14,7 @@ use hookbox::internals::store::{
 };
 use tokio::sync::Notify;
 
-use super::PostgresHarness;
+use super::EmptiedPostgres;
 use super::harness::open;
 use crate::store::harness::Options;
 use crate::store::inbox::{Inbox, LEASE, seconds};
@@ -29,8 +29,8 @@ const OTHER: &str = "process-2";
 const NOTIFIED: Duration = Duration::from_secs(4);
 
 /// Two processes with the same clock, and this number of due jobs of the route `out`. Its breaker opens after 3 failures.
-async fn two_processes(jobs: usize) -> (Inbox<PostgresHarness>, PostgresStore) {
-    let inbox = Inbox::<PostgresHarness>::with_routes([breaking("out", 3)]).await;
+async fn two_processes(jobs: usize) -> (Inbox<EmptiedPostgres>, PostgresStore) {
+    let inbox = Inbox::<EmptiedPostgres>::with_routes([breaking("out", 3)]).await;
     inbox.accept_many("k", jobs, &[job("out")]).await;
     let options = Options { max_backlog: 1_000, policies: in_force([breaking("out", 3)]), seed: 2 };
     let other = open(&inbox.harness().url(), &options, Arc::clone(&inbox.clock) as _).await.expect("opens");
@@ -44,25 +44,25 @@ async fn claim(other: &PostgresStore, threads: usize) -> Claims {
     other.claim(claim).await.expect("claims")
 }
 
-fn ended(inbox: &Inbox<PostgresHarness>, job: &ClaimedJob, health: Health) -> Finish {
+fn ended(inbox: &Inbox<EmptiedPostgres>, job: &ClaimedJob, health: Health) -> Finish {
     let next = if health == Health::Up { Status::Completed } else { Status::Retrying };
     Finish { health: Some(health), ..inbox.ended(job, next) }
 }
 
 /// Ends attempts of the first process.
-async fn end(inbox: &Inbox<PostgresHarness>, jobs: &[ClaimedJob], health: Health) {
+async fn end(inbox: &Inbox<EmptiedPostgres>, jobs: &[ClaimedJob], health: Health) {
     let finishes = jobs.iter().map(|job| ended(inbox, job, health)).collect::<Vec<_>>();
     let held = inbox.finish("process 1", finishes).await.expect("ends");
     assert!(held.into_iter().all(|held| held));
 }
 
 /// A session in the database of the processes.
-fn session(inbox: &Inbox<PostgresHarness>) -> Session {
+fn session(inbox: &Inbox<EmptiedPostgres>) -> Session {
     Session::open(&inbox.harness().url()).expect("connects")
 }
 
 /// What is stored of the breaker that has opened so often in a row, now for the given time.
-fn opened(inbox: &Inbox<PostgresHarness>, trips: u32, time: Duration) -> [TrippedBreaker; 1] {
+fn opened(inbox: &Inbox<EmptiedPostgres>, trips: u32, time: Duration) -> [TrippedBreaker; 1] {
     [TrippedBreaker { route: route("out"), trip: Trip { trips, open_until: inbox.now() + time } }]
 }
 
@@ -155,7 +155,7 @@ async fn a_breaker_that_could_not_be_written_opens_with_the_next_failure() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn breakers_are_locked_in_the_order_of_their_routes() {
-    let inbox = Inbox::<PostgresHarness>::with_routes([breaking("a", 1), breaking("b", 1)]).await;
+    let inbox = Inbox::<EmptiedPostgres>::with_routes([breaking("a", 1), breaking("b", 1)]).await;
     for name in ["a", "b"] {
         inbox.accept_many(name, 2, &[job(name)]).await;
     }

@@ -2,7 +2,7 @@
 
 use hookbox::internals::domain::job::Status;
 
-use super::PostgresHarness;
+use super::EmptiedPostgres;
 use crate::store::inbox::Inbox;
 use crate::support::client::eventually;
 use crate::support::postgres::Session;
@@ -17,7 +17,7 @@ const MOST: usize = 5;
 
 #[tokio::test]
 async fn purposes_that_take_turns_share_a_connection() {
-    let inbox = Inbox::<PostgresHarness>::new().await;
+    let inbox = Inbox::<EmptiedPostgres>::new().await;
     inbox.accept_new("k").await;
     inbox.end(&inbox.claim_one().await, Status::Completed).await;
     assert_eq!(inbox.counts().await.of(Status::Completed), 1);

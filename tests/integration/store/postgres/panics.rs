@@ -18,7 +18,7 @@ use crate::store::generate::within_limit;
 use crate::store::inbox::webhook;
 use crate::store::routes::{default_job, in_force, policy};
 use crate::support::client::eventually;
-use crate::support::postgres::server;
+use crate::support::inbox_database::inbox_database_for;
 
 /// How often a batch is sent until it is the one that meets the panic.
 const TRIES: usize = 20;
@@ -62,7 +62,7 @@ async fn send(store: &PostgresStore, name: &str, webhooks: usize) -> Result<(), 
 async fn a_panic_fails_one_batch_as_a_fault_of_hookbox_and_is_counted() {
     within_limit(async {
         let (database, clock, metrics) =
-            (server().database(), Arc::new(Faulty::default()), Arc::new(Metrics::default()));
+            (inbox_database_for(1), Arc::new(Faulty::default()), Arc::new(Metrics::default()));
         let options = postgres::Options {
             target: database.url().parse().expect("a URL"),
             max_backlog: 1_000,

@@ -3,7 +3,7 @@
 use hookbox::internals::domain::job::Status;
 use tokio::task::JoinHandle;
 
-use super::PostgresHarness;
+use super::{EmptiedPostgres, PostgresHarness};
 use crate::store::behaviours::purging::{RETENTION, purge_all};
 use crate::store::inbox::{Inbox, milliseconds, seconds};
 use crate::store::routes::{job, policy, route};
@@ -15,7 +15,7 @@ const WAITING: &str = "SELECT count(*) FROM pg_stat_activity
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_is_retried_during_a_purge_keeps_its_payload() {
-    let inbox = Inbox::<PostgresHarness>::with_routes(["a", "b"].map(policy)).await;
+    let inbox = Inbox::<EmptiedPostgres>::with_routes(["a", "b"].map(policy)).await;
     let id = inbox.accept_for("k", ["a", "b"].map(job)).await.id;
     for (number, claimed) in inbox.claimed(2).await.iter().enumerate() {
         inbox.advance(seconds(100 * number as u64));

@@ -18,13 +18,14 @@ use hookbox::internals::store::{
 };
 use tokio::sync::Notify;
 
-use super::PostgresHarness;
+use super::EmptiedPostgres;
 use super::harness::open;
 use crate::store::harness::Options;
 use crate::store::inbox::{Inbox, LEASE, new_pause, webhook};
 use crate::store::routes::{concurrent, default_job, in_force, job, ordered, paced, policy, route};
 use crate::support::client::within;
-use crate::support::postgres::{Database, server};
+use crate::support::inbox_database::inbox_database_for;
+use crate::support::postgres::Database;
 
 const PROCESSES: usize = 3;
 
@@ -43,7 +44,7 @@ struct Processes {
 
 impl Processes {
     async fn start(policies: impl IntoIterator<Item = Policy>) -> Self {
-        let (database, policies) = (server().database_for(PROCESSES), in_force(policies));
+        let (database, policies) = (inbox_database_for(PROCESSES), in_force(policies));
         let stores = (1..=PROCESSES as u64).map(async |seed| {
             let options = Options { max_backlog: 1_000_000, policies: Arc::clone(&policies), seed };
             Arc::new(open(&database.url(), &options, Arc::new(SystemClock)).await.expect("opens"))
@@ -133,7 +134,7 @@ fn ended(job: &ClaimedJob) -> Finish {
 
 #[tokio::test]
 async fn an_expired_lease_is_left_to_a_process_that_has_the_route() {
-    let mut inbox = Inbox::<PostgresHarness>::with_routes([policy("new")]).await;
+    let mut inbox = Inbox::<EmptiedPostgres>::with_routes([policy("new")]).await;
     let id = inbox.accept_for("k", [job("new")]).await.id;
     inbox.claim_one().await;
     inbox.reload([]).await;

@@ -8,7 +8,7 @@ use hookbox::internals::store::{Claim, Wanted};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use super::PostgresHarness;
+use super::{EmptiedPostgres, PostgresHarness};
 use crate::store::inbox::{Inbox, LEASE, refused, seconds, sorted_keys};
 use crate::store::routes::{job, ordered, pulled, route};
 use crate::support::postgres::Session;
@@ -17,7 +17,7 @@ const WORKER: &str = "process 1";
 
 #[tokio::test]
 async fn an_unheld_job_is_given_back_as_if_it_had_not_been_leased() {
-    let inbox = Inbox::<PostgresHarness>::new().await;
+    let inbox = Inbox::<EmptiedPostgres>::new().await;
     let held = inbox.accept_new("held").await;
     let held_job = inbox.claim_one().await;
     let first = inbox.accept_new("first").await;
@@ -61,7 +61,7 @@ async fn an_unheld_job_is_given_back_as_if_it_had_not_been_leased() {
 
 #[tokio::test]
 async fn only_jobs_leased_in_the_given_time_are_given_back() {
-    let inbox = Inbox::<PostgresHarness>::new().await;
+    let inbox = Inbox::<EmptiedPostgres>::new().await;
     inbox.accept_new("k").await;
     let job = inbox.claim_one().await;
     let leased = inbox.now();
@@ -77,7 +77,7 @@ async fn only_jobs_leased_in_the_given_time_are_given_back() {
 
 #[tokio::test]
 async fn jobs_of_another_process_are_not_given_back() {
-    let inbox = Inbox::<PostgresHarness>::new().await;
+    let inbox = Inbox::<EmptiedPostgres>::new().await;
     let webhook = inbox.accept_new("k").await;
     inbox.claim_one().await;
     let always = Timestamp::UNIX_EPOCH..=inbox.now();

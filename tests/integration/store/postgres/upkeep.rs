@@ -7,7 +7,7 @@ use hookbox::internals::clock::SystemClock;
 use hookbox::internals::domain::job::Status;
 use hookbox::internals::store::{Finish, Store as _};
 
-use super::PostgresHarness;
+use super::EmptiedPostgres;
 use super::harness::open;
 use crate::store::harness::Options;
 use crate::store::inbox::Inbox;
@@ -19,7 +19,7 @@ const PATIENCE: u32 = 60;
 
 #[tokio::test]
 async fn an_error_with_a_character_that_postgresql_cannot_keep_is_recorded_without_it() {
-    let inbox = Inbox::<PostgresHarness>::new().await;
+    let inbox = Inbox::<EmptiedPostgres>::new().await;
     let webhook = inbox.accept_new("k").await;
     let job = inbox.claim_one().await;
     let finish = Finish { error: Some("a\0b".into()), ..inbox.ended(&job, Status::DeadLettered) };

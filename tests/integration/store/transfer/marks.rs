@@ -9,7 +9,7 @@ use hookbox::internals::store::{Inbox as _, Store as _, postgres, sqlite};
 use super::{Ends, complete, options, ready, told};
 use crate::store::inbox::webhook;
 use crate::store::routes::default_job;
-use crate::support::postgres::server;
+use crate::support::inbox_database::inbox_database_for;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_is_being_moved_is_not_served_nor_is_the_database() {
@@ -69,7 +69,7 @@ async fn a_transfer_that_was_abandoned_leaves_the_file_as_it_was() {
     // The moved webhooks belong to the abandoned transfer, so the database is refused.
     let refused = ends.begin().await.expect_err("is refused");
     assert!(matches!(refused, TransferError::Occupied { webhooks: 2, .. }), "{refused:?}");
-    let anew = server().database();
+    let anew = inbox_database_for(1);
     assert_eq!(complete(ready(ends.begin_at(&anew.url(), super::SMALL).await)).await.webhooks, 6);
 }
 

@@ -9,7 +9,7 @@ use hookbox::internals::store::{Inbox as _, Store as _};
 use super::{Ends, SMALL, begin, complete, options, ready, told};
 use crate::store::inbox::webhook;
 use crate::store::routes::default_job;
-use crate::support::postgres::server;
+use crate::support::inbox_database::inbox_database_for;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_file_is_refused_and_not_created() {
@@ -88,7 +88,7 @@ async fn another_database_is_refused_during_and_after_a_transfer() {
     let mut transfer = ends.ready().await;
     transfer.step().await.expect("moves");
     transfer.close().await;
-    let other = server().database();
+    let other = inbox_database_for(1);
     let refused = ends.begin_at(&other.url(), SMALL).await.expect_err("is refused");
     assert!(matches!(refused, TransferError::Elsewhere { .. }), "{refused:?}");
     assert!(told(&refused).contains("--abandon"), "{refused:?}");

@@ -9,6 +9,7 @@ use crate::store::inbox::{Inbox, delivery, webhook_with};
 use crate::store::postgres::close_connections;
 use crate::store::routes::{attempts, default_job};
 use crate::store::sqlite::SqliteHarness;
+use crate::support::inbox_database::inbox_database_for;
 
 /// The number of webhooks in the database, and the stored position of the transfer.
 fn state(ends: &Ends) -> (String, String) {
@@ -125,7 +126,7 @@ async fn what_was_sent_and_answered_counts_toward_the_batch_limit() {
 /// Returns how many webhooks had been moved after each batch, and how many attempts were moved.
 async fn moved_in_batches(inbox: &Inbox<SqliteHarness>, bytes: usize) -> (Vec<u64>, u64) {
     let file = inbox.harness().path();
-    let database = crate::support::postgres::server().database();
+    let database = inbox_database_for(1);
     let limits = Limits { webhooks: 100, bytes };
     let mut transfer = ready(begin(&file, &database.url(), limits, &inbox.clock).await);
     let mut moved = Vec::new();

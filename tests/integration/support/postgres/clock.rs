@@ -23,7 +23,7 @@ impl DatabaseClock {
             "CREATE SCHEMA test_clock; \
              CREATE TABLE test_clock.moment AS SELECT {time} AS shown; \
              CREATE FUNCTION test_clock.now() RETURNS timestamptz LANGUAGE plpgsql STABLE PARALLEL SAFE \
-             AS 'BEGIN RETURN (SELECT shown FROM test_clock.moment); END'; \
+             AS 'BEGIN RETURN coalesce((SELECT shown FROM test_clock.moment), pg_catalog.now()); END'; \
              ALTER DATABASE {database} SET search_path = public, test_clock, pg_catalog",
             time = time(microsecond),
         ))?;
@@ -44,7 +44,16 @@ impl DatabaseClock {
     /// Shows another time, in microseconds since 1970. Every statement that begins after this
     /// returns sees it.
     pub(crate) fn set(&self, microsecond: i64) {
-        let sql = format!("UPDATE test_clock.moment SET shown = {}", time(microsecond));
+        self.show(&time(microsecond));
+    }
+
+    /// Shows the real time until it is set.
+    pub(crate) fn follow_real_time(&self) {
+        self.show("NULL");
+    }
+
+    fn show(&self, time: &str) {
+        let sql = format!("UPDATE test_clock.moment SET shown = {time}");
         self.session.ask(&sql).unwrap_or_else(|fault| panic!("cannot set a database's clock: {fault}"));
     }
 }

@@ -146,10 +146,14 @@ impl Server {
         Database::new(self, self.empty(), connections)
     }
 
-    /// A database for one process, with a clock. It is left to the next test that calls this after `sql` has emptied it, so
-    /// it may have what `sql` leaves. If `sql` fails, it is emptied as any other.
-    pub(crate) fn database_emptied_by(&'static self, sql: &'static str) -> (Database, DatabaseClock) {
-        let connections = self.take_connections(1);
+    /// A database for so many processes, with a clock. It is left to the next test that calls this after `sql` has emptied
+    /// it, so it may have what `sql` leaves. If `sql` or the test fails, it is emptied as any other.
+    pub(crate) fn database_emptied_by(
+        &'static self,
+        sql: &'static str,
+        processes: usize,
+    ) -> (Database, DatabaseClock) {
+        let connections = self.take_connections(processes);
         let emptied = self.emptied.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let (name, clock) = emptied.unwrap_or_else(|| {
             let name = self.empty();

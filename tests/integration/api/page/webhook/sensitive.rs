@@ -304,7 +304,7 @@ async fn the_settings_in_force_decide_for_webhooks_that_are_there_already() {
 #[rstest]
 #[tokio::test]
 async fn a_payload_is_not_shown_if_that_cannot_be_recorded(#[values(Sqlite, Postgres)] store: Store) {
-    let place = Place::on(store, &[]);
+    let place = Place::on_new(store, &[]);
     std::fs::write(place.path("hookbox.toml"), SHOP).unwrap();
     let process = place.serve().await;
     let browser = Browser { rest: process.rest.clone(), cookie: None };
