@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::process::Process;
+use super::process::{DURABLE, Process, SHARED, Settings};
 use super::programs::{Programs, run};
 use super::scratch::Scratch;
 use super::session::Session;
@@ -32,22 +32,29 @@ pub(crate) struct Cluster {
     process: Option<Process>,
     scratch: Scratch,
     programs: &'static Programs,
+    settings: Settings,
 }
 
 impl Cluster {
     /// Starts a new one, with nothing in it but the database `postgres`.
     pub(crate) fn start() -> Self {
-        Self::try_start().unwrap_or_else(|fault| panic!("cannot start a PostgreSQL server: {fault}"))
+        Self::try_start(DURABLE).unwrap_or_else(|fault| panic!("cannot start a PostgreSQL server: {fault}"))
     }
 
-    pub(super) fn try_start() -> Result<Self, String> {
+    /// Starts a new one for the databases of many tests. It is neither stopped nor killed before they end.
+    pub(super) fn try_start_shared() -> Result<Self, String> {
+        Self::try_start(SHARED)
+    }
+
+    fn try_start(settings: Settings) -> Result<Self, String> {
         let (programs, new) = (Programs::get()?, new_files()?);
-        Self::create(programs, |programs, scratch| programs.copy(&new.data(), &scratch.data()))
+        Self::create(programs, settings, |programs, scratch| programs.copy(&new.data(), &scratch.data()))
     }
 
     /// Makes the files of a server, and starts it at a port that is free.
     fn create(
         programs: &'static Programs,
+        settings: Settings,
         fill: impl FnOnce(&Programs, &Scratch) -> Result<(), String>,
     ) -> Result<Self, String> {
         let scratch =
@@ -56,14 +63,14 @@ impl Cluster {
         let mut started = Err(String::new());
         for _ in 0..STARTS {
             let port = free_port();
-            started = Process::start(programs, &scratch, port).map(|process| (port, process));
+            started = Process::start(programs, &scratch, port, settings).map(|process| (port, process));
             // Only another port can help, and only if it was taken.
             if !started.as_ref().is_err_and(|fault| fault.contains("could not bind")) {
                 break;
             }
         }
         let (port, process) = started?;
-        Ok(Self { port, process: Some(process), scratch, programs })
+        Ok(Self { port, process: Some(process), scratch, programs, settings })
     }
 
     /// The URL of one of its databases. It stays the same while the server is down.
@@ -90,7 +97,7 @@ impl Cluster {
     /// Starts it where it was, after it was stopped or killed.
     pub(crate) fn start_again(&mut self) {
         assert!(self.process.is_none(), "a server that runs is not started");
-        let process = Process::start(self.programs, &self.scratch, self.port);
+        let process = Process::start(self.programs, &self.scratch, self.port, self.settings);
         self.process = Some(process.unwrap_or_else(|fault| panic!("{fault}")));
     }
 
@@ -119,7 +126,7 @@ impl Cluster {
 
     /// Starts a server of a copy of all files of this one, which goes on.
     pub(crate) fn base_backup(&self) -> Self {
-        let copy = Self::create(self.programs, |programs, scratch| {
+        let copy = Self::create(self.programs, self.settings, |programs, scratch| {
             let mut copy = programs.command("pg_basebackup", scratch.path());
             copy.args(["--no-sync", "--checkpoint=fast", "--wal-method=stream"]);
             let primary = format!("host=127.0.0.1 port={} user=postgres sslmode=disable", self.port);
@@ -163,7 +170,7 @@ impl Cluster {
     }
 
     fn follow(&self, name: &str) -> Self {
-        let standby = Self::create(self.programs, |programs, scratch| {
+        let standby = Self::create(self.programs, self.settings, |programs, scratch| {
             let mut copy = programs.command("pg_basebackup", scratch.path());
             copy.args(["--no-sync", "--checkpoint=fast", "--wal-method=stream", "--write-recovery-conf"]);
             // The standby finds its primary with what the copy was made with.

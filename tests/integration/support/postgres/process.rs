@@ -18,9 +18,25 @@ const STOP_TIME: Duration = Duration::from_secs(60);
 /// Lines of its log that are shown when it does not start.
 const LOG_LINES_SHOWN: usize = 20;
 
-/// Small; all else is as PostgreSQL has it, so that what it acknowledged is on disk. Arguments hold
-/// for a standby too, whose files are a copy.
-const SETTINGS: [&str; 3] = ["listen_addresses=127.0.0.1", "shared_buffers=32MB", "max_connections=200"];
+/// The settings of a server. They are arguments, which hold for a standby too, whose files are a copy.
+pub(super) type Settings = &'static [&'static str];
+
+/// Small; all else is as PostgreSQL has it, so that what it acknowledged is on disk.
+pub(super) const DURABLE: Settings =
+    &["listen_addresses=127.0.0.1", "shared_buffers=32MB", "max_connections=200"];
+
+/// For a server with the databases of many tests, none of which has to outlast it: nothing is synced, and nothing but the
+/// tests takes time.
+pub(super) const SHARED: Settings = &[
+    "listen_addresses=127.0.0.1",
+    "shared_buffers=128MB",
+    "max_connections=200",
+    "fsync=off",
+    "full_page_writes=off",
+    "wal_init_zero=off",
+    "max_wal_size=2GB",
+    "autovacuum=off",
+];
 
 /// A running server, killed when it is dropped.
 #[derive(Debug)]
@@ -28,13 +44,18 @@ pub(super) struct Process(Child);
 
 impl Process {
     /// Starts a server and waits until it accepts connections.
-    pub(super) fn start(programs: &Programs, scratch: &Scratch, port: u16) -> Result<Self, String> {
+    pub(super) fn start(
+        programs: &Programs,
+        scratch: &Scratch,
+        port: u16,
+        settings: Settings,
+    ) -> Result<Self, String> {
         let log = std::fs::File::options().create(true).append(true).open(scratch.log());
         let log = log.map_err(|error| format!("cannot write a log: {error}"))?;
         let mut command = programs.command("postgres", scratch.path());
         command.arg("-D").arg(scratch.data()).args(["-p", &port.to_string()]);
         command.arg("-k").arg(scratch.path());
-        command.args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
+        command.args(settings.iter().flat_map(|setting| ["-c", setting]));
         command.stderr(log);
         let child = command.spawn().map_err(|error| format!("cannot start postgres: {error}"))?;
         let mut process = Self(child);

@@ -41,13 +41,22 @@ pub(super) struct Programs {
 impl Programs {
     /// Those that this process uses; installed first, if there are none and that is possible.
     pub(super) fn get() -> Result<&'static Self, String> {
-        static PROGRAMS: OnceLock<Result<Programs, String>> = OnceLock::new();
-        let programs = PROGRAMS.get_or_init(|| {
-            Self::find(&folders_in_path(), &usual_folders()).or_else(|fault| {
-                install().map_err(|not_installed| format!("{fault}; {not_installed}"))?;
-                Self::find(&[], &usual_folders())
-            })
+        static NEW: OnceLock<Result<Programs, String>> = OnceLock::new();
+        let fault = match Self::installed() {
+            Ok(programs) => return Ok(programs),
+            Err(fault) => fault,
+        };
+        let programs = NEW.get_or_init(|| {
+            install().map_err(|not_installed| format!("{fault}; {not_installed}"))?;
+            Self::find(&[], &usual_folders())
         });
+        programs.as_ref().map_err(Clone::clone)
+    }
+
+    /// Those that were there before the tests.
+    pub(super) fn installed() -> Result<&'static Self, String> {
+        static PROGRAMS: OnceLock<Result<Programs, String>> = OnceLock::new();
+        let programs = PROGRAMS.get_or_init(|| Self::find(&folders_in_path(), &usual_folders()));
         programs.as_ref().map_err(Clone::clone)
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::clock::DatabaseClock;
 use super::cluster::Cluster;
 use super::database::Database;
+use super::programs::Programs;
 use super::session::Session;
 use super::wait::wait_until;
 use super::{OLDEST_VERSION, environment};
@@ -69,8 +70,9 @@ pub(crate) struct Server {
 }
 
 /// The server of this process. It is, in this order, the one that `HOOKBOX_TEST_POSTGRES_URL`
-/// names; the one at 127.0.0.1:5432, if user postgres needs no password; one that is started, of
-/// the programs installed here; one that is installed first, where that is possible.
+/// names; one that is started, of the programs installed here, because it does without syncs; the
+/// one at 127.0.0.1:5432, if user postgres needs no password; one that is installed first, where
+/// that is possible.
 ///
 /// Panics if there is none: tests that were skipped would look like tests that passed.
 pub(crate) fn server() -> &'static Server {
@@ -85,19 +87,28 @@ impl Server {
             return Self::at(url, None)
                 .map_err(|fault| format!("tests cannot use the server that {VARIABLE} names: {fault}"));
         }
+        if Programs::installed().is_ok()
+            && let Ok(server) = Self::start()
+        {
+            return Ok(server);
+        }
         let usual_fault = match Self::at(usual, None) {
             Ok(server) => return Ok(server),
             Err(fault) => fault,
         };
-        let started = Cluster::try_start();
-        let started = started.and_then(|cluster| Self::at(&cluster.url("postgres"), Some(cluster)));
-        started.map_err(|fault| {
+        Self::start().map_err(|fault| {
             format!(
                 "tests need PostgreSQL {OLDEST_VERSION} or newer: install it, or set {VARIABLE} to the URL \
                  of a server where they may create databases ({usual} was tried: {usual_fault}; \
                  then: {fault})"
             )
         })
+    }
+
+    fn start() -> Result<Self, String> {
+        let cluster = Cluster::try_start_shared()?;
+        let url = format!("{}?sslmode=disable", cluster.url("postgres"));
+        Self::at(&url, Some(cluster))
     }
 
     fn at(url: &str, private: Option<Cluster>) -> Result<Self, String> {
