@@ -2,6 +2,7 @@
 //! every operation.
 
 mod compare;
+mod moved;
 mod operation;
 mod reference;
 mod starts;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-pub(crate) use self::operation::{Operation, Settings, operations};
+use self::operation::{Operation, Settings, operations};
 use self::reference::Reference;
 use crate::store::harness::Harness;
 use crate::store::inbox::Inbox;
@@ -42,8 +43,8 @@ pub(crate) fn no_sequence_of_operations_breaks_the_model<H: Harness>() {
 }
 
 /// Returns an inbox on which these operations were run, after checking their results against the model.
-pub(crate) async fn lived<H: Harness>(life: &[Operation]) -> Result<Inbox<H>, TestCaseError> {
-    let mut inbox = Inbox::<H>::with(reference::MAX_BACKLOG, operation::Settings::FIRST.in_force()).await;
+async fn lived<H: Harness>(life: &[Operation]) -> Result<Inbox<H>, TestCaseError> {
+    let mut inbox = Inbox::<H>::with(reference::MAX_BACKLOG, Settings::FIRST.in_force()).await;
     let mut reference = Reference::new(&inbox);
     for operation in life {
         reference.run(&mut inbox, operation).await?;
@@ -53,7 +54,7 @@ pub(crate) async fn lived<H: Harness>(life: &[Operation]) -> Result<Inbox<H>, Te
 
 async fn live<H: Harness>(life: &[Operation]) -> Result<(), TestCaseError> {
     let life = async {
-        let mut inbox = Inbox::<H>::with(reference::MAX_BACKLOG, operation::Settings::FIRST.in_force()).await;
+        let mut inbox = Inbox::<H>::with(reference::MAX_BACKLOG, Settings::FIRST.in_force()).await;
         let mut reference = Reference::new(&inbox);
         for operation in life {
             reference.run(&mut inbox, operation).await?;

@@ -1,10 +1,9 @@
 //! Moving an inbox from a SQLite file to a PostgreSQL database.
 
-mod equal;
+pub(super) mod equal;
 mod everything;
 mod jobs;
 mod leases;
-mod lives;
 mod marks;
 mod order;
 mod quarantined;
@@ -101,7 +100,7 @@ fn options() -> Options {
     Options { max_backlog: 1_000_000, policies: in_force([policy(RouteName::DEFAULT)]), seed: 1 }
 }
 
-async fn begin(
+pub(super) async fn begin(
     file: &Path,
     url: &str,
     limits: Limits,
@@ -113,7 +112,7 @@ async fn begin(
     Transfer::begin(plan, Arc::clone(clock) as _).await
 }
 
-fn ready(begun: Result<Begun, TransferError>) -> Transfer {
+pub(super) fn ready(begun: Result<Begun, TransferError>) -> Transfer {
     match begun.expect("begins") {
         Begun::Ready(transfer) => *transfer,
         Begun::Finished(mark) => panic!("was finished before: {mark:?}"),
@@ -121,7 +120,7 @@ fn ready(begun: Result<Begun, TransferError>) -> Transfer {
 }
 
 /// Moves all remaining webhooks, finishes the transfer and returns the row counts.
-async fn complete(mut transfer: Transfer) -> RowCounts {
+pub(super) async fn complete(mut transfer: Transfer) -> RowCounts {
     while transfer.step().await.expect("moves") {}
     let counts = transfer.finish().await.expect("both sides are equal");
     transfer.close().await;

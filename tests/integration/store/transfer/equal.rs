@@ -18,7 +18,7 @@ use crate::store::inbox::{Inbox, event_type, seconds, webhook_with};
 type Queues = BTreeMap<(String, String), ([u64; Status::ALL.len()], Option<Timestamp>)>;
 
 /// Compares everything that both stores return.
-pub(super) async fn assert_equal<A: Harness, B: Harness>(one: &Inbox<A>, other: &Inbox<B>) {
+pub(in crate::store) async fn assert_equal<A: Harness, B: Harness>(one: &Inbox<A>, other: &Inbox<B>) {
     assert_alike(one, other).await;
     assert_eq!(queues(one).await, queues(other).await);
 }
@@ -64,7 +64,7 @@ async fn queues<H: Harness>(inbox: &Inbox<H>) -> Queues {
 }
 
 /// Runs the same operations on both stores and compares the results.
-pub(super) async fn assert_go_on_alike<A: Harness, B: Harness>(one: &Inbox<A>, other: &Inbox<B>) {
+pub(in crate::store) async fn assert_go_on_alike<A: Harness, B: Harness>(one: &Inbox<A>, other: &Inbox<B>) {
     assert_accept_alike(one, other).await;
     // First with the pauses in force, then without them.
     assert_run_alike(one, other).await;

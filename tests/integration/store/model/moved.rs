@@ -8,12 +8,12 @@ use hookbox::internals::store::transfer::Limits;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::equal::{assert_equal, assert_go_on_alike};
-use super::{begin, complete, ready};
+use super::{Operation, Settings, lived, operations};
 use crate::store::inbox::Inbox;
-use crate::store::model::{Operation, Settings, lived, operations};
 use crate::store::postgres::EmptiedPostgres;
 use crate::store::sqlite::SqliteHarness;
+use crate::store::transfer::equal::{assert_equal, assert_go_on_alike};
+use crate::store::transfer::{begin, complete, ready};
 
 /// The number of random sequences of operations, and the maximum length of each.
 const LIVES: u32 = 12;
