@@ -60,6 +60,7 @@ async fn live<H: Harness>(life: &[Operation]) -> Result<(), TestCaseError> {
             reference.run(&mut inbox, operation).await?;
             reference.compare(&inbox).await?;
         }
+        reference.compare_everything(&inbox).await?;
         inbox.close().await;
         Ok(())
     };

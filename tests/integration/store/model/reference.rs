@@ -8,7 +8,7 @@ use hookbox::internals::domain::error::{Reason, Result};
 use hookbox::internals::domain::job::Status;
 use hookbox::internals::domain::policy::Policies;
 use hookbox::internals::domain::retention::Retention;
-use hookbox::internals::domain::webhook::NewWebhook;
+use hookbox::internals::domain::webhook::{NewWebhook, WebhookStatus};
 use hookbox::internals::store::{Claim, ClaimedJob, Finish, PauseTarget, Purged};
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -39,6 +39,10 @@ pub(super) struct Reference {
     pub(super) policies: Arc<Policies>,
     /// All jobs that were ever claimed.
     claims: Vec<(Name, ClaimedJob)>,
+    /// The webhooks as they were in the model and in a list when their details were compared.
+    pub(super) compared: BTreeMap<Name, (Webhook, WebhookStatus)>,
+    /// How many times the store was compared.
+    pub(super) comparisons: usize,
     /// The number of the process that has the store open. Leases of the processes before it are lost to it.
     process: u32,
 }
@@ -51,6 +55,8 @@ impl Reference {
             paused: HashMap::new(),
             policies: Arc::clone(inbox.policies()),
             claims: Vec::new(),
+            compared: BTreeMap::new(),
+            comparisons: 0,
             process: 0,
         }
     }

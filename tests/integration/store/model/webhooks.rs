@@ -20,7 +20,7 @@ pub(super) type Lane = (RouteName, Source, OrderValue);
 pub(super) type Lanes = HashMap<Lane, (Timestamp, Timestamp)>;
 
 /// A webhook and its jobs.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Webhook {
     pub(super) id: WebhookId,
     pub(super) payload: &'static str,
@@ -30,7 +30,7 @@ pub(super) struct Webhook {
 }
 
 /// One job.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Job {
     pub(super) id: WebhookId,
     pub(super) route: RouteName,
