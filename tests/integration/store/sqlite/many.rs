@@ -1,7 +1,9 @@
 //! Listing with more rows than one call of `list` reads.
 
 use diesel::connection::SimpleConnection;
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::Text;
 use diesel::sqlite::SqliteConnection;
 use hookbox::internals::domain::job::Status;
 use hookbox::internals::store::ListQuery;
@@ -13,31 +15,37 @@ use crate::store::inbox::{Inbox, seconds};
 /// The number of webhooks. One call reads at most 200,000.
 const ROWS: u64 = 205_000;
 
-/// Copies one webhook directly in the database, because accepting this number would take a minute.
+/// The id of a copied webhook, which has its sequence in it.
+const ID: &str = "CAST(unhex(printf('%012x', (sequence + number) >> 12) || '7' || \
+                  printf('%03x', (sequence + number) & 4095) || '8000000000000000') AS BLOB)";
+
+/// Copies the newest webhook directly in the database, because accepting this number would take a minute.
 fn fill(inbox: &Inbox<SqliteHarness>) {
     let path = inbox.harness().path();
     let mut connection = SqliteConnection::establish(&path.to_string_lossy()).expect("connects");
-    let copy = |table: &str, sequence: &str, changed: &str| {
-        format!(
-            "CREATE TEMP TABLE copy AS SELECT * FROM {table} ORDER BY {sequence} DESC LIMIT 1;
-             CREATE TEMP TABLE copies AS
-                WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {ROWS})
-                SELECT copy.*, n.n AS number FROM copy, n;
-             UPDATE copies SET {sequence} = {sequence} + number {changed};
-             ALTER TABLE copies DROP COLUMN number;
-             INSERT INTO {table} SELECT * FROM copies;
-             DROP TABLE copies; DROP TABLE copy;"
-        )
+    let mut copy = |table: &str, sequence: &str| {
+        let columns = format!("(SELECT group_concat(name) FROM pragma_table_info('{table}'))");
+        let columns = diesel::select(sql::<Text>(&columns)).get_result::<String>(&mut connection);
+        let columns = columns.expect("has columns");
+        let values = columns.split(',').map(|column| match column {
+            "id" => ID.to_owned(),
+            column if column == sequence => format!("{sequence} + number"),
+            column => column.to_owned(),
+        });
+        let values = values.collect::<Vec<_>>().join(", ");
+        connection
+            .batch_execute(&format!(
+                "CREATE TEMP TABLE newest AS SELECT * FROM {table} ORDER BY {sequence} DESC LIMIT 1;
+                 WITH RECURSIVE numbers (number) AS (
+                     SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < {ROWS}
+                 )
+                 INSERT INTO {table} ({columns}) SELECT {values} FROM numbers, newest;
+                 DROP TABLE newest;"
+            ))
+            .expect("is filled");
     };
-    let id = ", id = CAST(unhex(printf('%012x', (sequence + number) >> 12) || '7' || \
-              printf('%03x', (sequence + number) & 4095) || '8000000000000000') AS BLOB)";
-    connection
-        .batch_execute(&format!(
-            "BEGIN; {} {} COMMIT;",
-            copy("webhooks", "sequence", id),
-            copy("jobs", "webhook", "")
-        ))
-        .expect("is filled");
+    copy("webhooks", "sequence");
+    copy("jobs", "webhook");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
