@@ -74,14 +74,23 @@ fn every_query(all: &[WebhookStatus]) -> Vec<ListQuery> {
         BTreeSet::from([Status::Retrying, Status::DeadLettered]),
         BTreeSet::from([Status::Pending, Status::Completed, Status::Filtered]),
     ]);
-    let routes = || ["default", "held", "unknown"].map(|name| Some(route(name))).into_iter().chain([None]);
-    let sources =
-        || SOURCES.map(|name| Some(source(name))).into_iter().chain([None, Some(source("unknown"))]);
+    let routes = || ["default", "held"].map(|name| Some(route(name))).into_iter().chain([None]);
+    let sources = || SOURCES.map(|name| Some(source(name))).into_iter().chain([None]);
     let types = || EVENT_TYPES.map(|name| Some(event_type(name))).into_iter().chain([None]);
     let times = [(None, None), (Some(20), None), (Some(10), Some(20)), (Some(5), Some(5))];
     let at = |index: Option<usize>| index.map(|index: usize| all[index].accepted_at);
     let mut queries = Vec::new();
     for statuses in statuses {
+        // Find nothing, whatever else is asked for.
+        for (unknown_route, unknown_source) in [(true, false), (false, true), (true, true)] {
+            queries.push(ListQuery {
+                statuses: statuses.clone(),
+                route: unknown_route.then(|| route("unknown")),
+                source: unknown_source.then(|| source("unknown")),
+                limit: 7,
+                ..ListQuery::default()
+            });
+        }
         for source in sources() {
             for event_type in types() {
                 // Newest first: a later index is an earlier time.
