@@ -8,6 +8,7 @@ use hookbox::internals::grpc::proto::{self, submit_webhook_request::Content};
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
 use rstest::rstest;
+use tokio::sync::oneshot;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
@@ -121,8 +122,15 @@ async fn a_value_without_room_for_what_it_holds_is_refused_and_does_not_wait() {
     let values = vec![of(Kind::StructValue(Struct { fields })); 240_000];
     let large = submission_of_value("evt-001", of(Kind::ListValue(ListValue { values })));
     let begin = stream::iter([Ok::<_, std::io::Error>(vec![b' '; 64 * 1024])]);
-    let arriving = reqwest::Body::wrap_stream(begin.chain(stream::pending()));
+    let (begun, has_begun) = oneshot::channel();
+    let rest = stream::once(async move {
+        begun.send(()).unwrap();
+        std::future::pending().await
+    });
+    let arriving = reqwest::Body::wrap_stream(begin.chain(rest));
     let arriving = tokio::spawn(hookbox.rest.submission(arriving).send());
+    // Each look at it below takes long.
+    has_begun.await.unwrap();
     let refused = eventually("the other body to arrive", || async {
         let status = hookbox.grpc().submit_webhook(large.clone()).await.unwrap_err();
         (status.code() == Code::Unavailable).then_some(status)
