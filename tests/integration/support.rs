@@ -14,3 +14,4 @@ pub(crate) mod server;
 pub(crate) mod slow_clock;
 pub(crate) mod terminal;
 pub(crate) mod tls;
+pub(crate) mod wait;

@@ -13,7 +13,6 @@ mod programs;
 mod scratch;
 mod server;
 mod session;
-mod wait;
 
 pub(crate) use clock::DatabaseClock;
 pub(crate) use cluster::Cluster;

@@ -11,8 +11,8 @@ use super::process::{DURABLE, Process, SHARED, Settings};
 use super::programs::{Programs, run};
 use super::scratch::Scratch;
 use super::session::Session;
-use super::wait::wait_until;
 use crate::support::ports::free_port;
+use crate::support::wait::wait_until;
 
 /// Starts that may fail because another program took the port meanwhile.
 const STARTS: usize = 3;

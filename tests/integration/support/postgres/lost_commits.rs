@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::session::Session;
-use super::wait::wait_until;
+use crate::support::wait::wait_until;
 
 /// How long the server may take to read its settings anew.
 const RELOAD_TIME: Duration = Duration::from_secs(30);

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 use super::programs::Programs;
 use super::scratch::Scratch;
-use super::wait::wait_until;
+use crate::support::wait::wait_until;
 
 /// How long a server may take to accept connections, recovery included, and to stop.
 const START_TIME: Duration = Duration::from_secs(60);

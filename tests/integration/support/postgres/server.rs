@@ -9,8 +9,8 @@ use super::cluster::Cluster;
 use super::database::Database;
 use super::programs::Programs;
 use super::session::Session;
-use super::wait::wait_until;
 use super::{OLDEST_VERSION, environment};
+use crate::support::wait::wait_until;
 
 /// The variable of the environment that names the server to use.
 const VARIABLE: &str = "HOOKBOX_TEST_POSTGRES_URL";

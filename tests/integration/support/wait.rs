@@ -6,7 +6,7 @@ use std::time::Duration;
 const INTERVAL: Duration = Duration::from_millis(20);
 
 /// Blocks until a condition is true. False if it is not after about `limit`.
-pub(super) fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+pub(crate) fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let looks = limit.as_millis() / INTERVAL.as_millis();
     for _ in 0..looks {
         if condition() {
