@@ -29,13 +29,14 @@ Exit code 1 if one is not fine.
 import argparse, collections, concurrent.futures, glob, http.client, itertools, json, os, shutil, signal
 import random, subprocess, sys, tempfile, threading, time, urllib.request
 
+from processes import WORK_SERVICE
+
 HTTP, GRPC, POSTGRES = 18280, 15251, 15632
 HOST, DATABASE, REPLICAS = "127.0.0.1", "hookbox_clocks", 3
 HOUR, DAY = 3600, 86400
 # How far a clock is ahead before and after the step.
 STEPS = {"+1h": (0, HOUR), "-1h": (0, -HOUR), "+1day": (0, DAY), "-1day": (0, -DAY), "corrected": (HOUR, 0)}
 PER_SECOND, RECOVERED_SECONDS, REFUSED_SECONDS, GIVEN_UP_SECONDS = 20, 10, 1, 25
-WORK_SERVICE = "/v1/work"
 EVENTS = ["plain", "flaky", "slow", "ordered", "paced", "pulled"]
 SETTINGS = """
 rate_limit = "100/s"

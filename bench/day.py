@@ -25,7 +25,7 @@ interrupted or failed is counted as repeated: `on_interrupt = "retry"` allows th
 
 import argparse, collections, http.client, http.server, json, random, shutil, signal, sys, tempfile, threading, time
 
-from processes import HOST, Hookbox, child, children, create_database, drop_database, percentile, psql
+from processes import HOST, WORK_SERVICE, Hookbox, child, children, create_database, drop_database, percentile, psql
 
 PORTS, TARGET, DATABASE = [18580, 18582, 18584], 18588, "hookbox_day"
 LEASE_SECONDS, FROZEN_SECONDS, DOWN_SECONDS, OUTAGE_SECONDS = 5, 12, 10, 3
@@ -34,7 +34,6 @@ SENDERS, CUSTOMERS = 20, 60
 PAIRS = [("http", "exec"), ("pull", "simulate"), ("http", "pull"), ("exec", "simulate")]
 ROUTES = ["http", "exec", "pull", "simulate"]
 COMPLETED, DEAD_LETTERED = 3, 4
-WORK_SERVICE = "/v1/work"
 OUTCOMES = ["completed", "failed", "interrupted"]
 
 SETTINGS = """

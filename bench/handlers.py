@@ -21,7 +21,7 @@ Each part starts hookbox on an empty store, --rounds times; goals hold for the m
 
 import argparse, contextlib, http.client, json, os, socket, statistics, subprocess, sys, threading, time
 
-from processes import (HERE, HOST, Hookbox, Nginx, child, children, cpu, create_database, drop_database, memory,
+from processes import (HERE, HOST, WORK_SERVICE, Hookbox, Nginx, child, children, cpu, create_database, drop_database, memory,
                        most_open_files, percentile, postgres_cpu, wait_until)
 
 PORT, NGINX, TARGET, HANGING = 18480, 18482, 18483, 18484
@@ -252,11 +252,11 @@ class Rest:
 
     def lease(self):
         wanted = {"routes": ["orders"], "worker": "bench", "max_jobs": BATCH, "wait": "1s"}
-        return [(job["lease"], job["payload"]) for job in self.ask("/v1/work/lease", wanted)]
+        return [(job["lease"], job["payload"]) for job in self.ask(f"{WORK_SERVICE}/lease", wanted)]
 
     def finish(self, results):
         outcomes = [{"lease": lease, "completed": {"result": result}} for lease, result in results]
-        return sum(job["recorded"] for job in self.ask("/v1/work/finish", {"worker": "bench", "outcomes": outcomes}))
+        return sum(job["recorded"] for job in self.ask(f"{WORK_SERVICE}/finish", {"worker": "bench", "outcomes": outcomes}))
 
 
 class Grpc:
@@ -313,7 +313,7 @@ def poll(number, failures):
     connection = http.client.HTTPConnection(HOST, PORT, timeout=60)
     body = json.dumps({"routes": ["orders"], "worker": f"idle-{number}", "max_jobs": 10, "wait": "30s"}).encode()
     while True:
-        connection.request("POST", "/v1/work/lease", body, {"Content-Type": "application/json"})
+        connection.request("POST", f"{WORK_SERVICE}/lease", body, {"Content-Type": "application/json"})
         answer = connection.getresponse()
         if json.loads(answer.read()).get("jobs") != []:
             failures.put(answer.status)

@@ -6,6 +6,8 @@ import time, urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HOST = "127.0.0.1"
+# The REST paths of WorkService begin with it.
+WORK_SERVICE = "/v1/work"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 # Children import the script anew, so that they share no threads and locks with it.

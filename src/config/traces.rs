@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_of_traces_override_general_ones_and_secrets_in_the_endpoint_are_hidden() {
+    fn trace_settings_override_general_settings_and_endpoint_secrets_are_hidden() {
         let all = [("OTEL_EXPORTER_OTLP_TIMEOUT", "300"), ("OTEL_BSP_MAX_QUEUE_SIZE", "4")];
         let traces = read(&all).expect("reads").expect("is on");
         assert_eq!((traces.timeout, traces.queue_size), (Duration::from_millis(300), 4));

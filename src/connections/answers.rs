@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_untaken_answer_counts_towards_the_limit_of_calls_without_a_token() {
+    async fn a_call_without_a_token_counts_against_the_limit_until_its_answer_is_read() {
         let answers = Answers::default();
         let mut untaken = Vec::new();
         for _ in 0..OPEN_TURNS {

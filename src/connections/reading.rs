@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn large_bodies_that_do_not_go_on_keep_no_other_from_being_read() {
+    async fn stalled_large_bodies_do_not_block_other_bodies() {
         let bodies = Bodies::new(BYTES);
         let reading = async {
             for _ in 0..2 * TURNS {

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_unary_message_is_held_back_with_its_memory_reserved_until_the_stream_ends() {
+    async fn a_unary_message_waits_in_reserved_memory_until_its_stream_ends() {
         let bodies = Bodies::new(1);
         let length = 100 * 1024 * 1024_u32;
         let (client, mut messages) = call(Takes::One, &bodies).await;

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn over_the_limit_connections_with_the_most_waiting_requests_are_closed() {
+    async fn above_the_limit_the_connections_with_the_most_waiting_requests_are_closed() {
         let connections = Connections::new(100);
         let mut honest =
             [admit(&connections, 200, true), admit(&connections, 10, false), admit(&connections, 1, false)];

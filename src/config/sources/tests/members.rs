@@ -3,7 +3,7 @@
 use super::{mistakes, read, source};
 
 #[test]
-fn the_content_type_is_that_of_the_source_or_else_of_its_preset() {
+fn the_content_type_of_a_source_overrides_that_of_its_preset() {
     let folder = tempfile::tempdir().expect("a folder");
     for (member, expected) in [
         ("", Some("application/json")),
@@ -42,7 +42,7 @@ fn a_content_type_that_cannot_be_one_is_told_with_its_place() {
 }
 
 #[test]
-fn a_member_that_the_scheme_lacks_is_told_as_a_member_of_verify() {
+fn a_missing_member_of_verify_is_reported_with_an_example() {
     for (preset, member, expected) in [
         ("paypal", "webhook_id", "such as verify = { webhook_id = \"8PT597110X687430LKGECATA\" }"),
         ("aws-sns", "topics", "such as verify = { topics = [\"arn:aws:sns:"),
