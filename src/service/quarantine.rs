@@ -15,7 +15,7 @@ use crate::domain::route::NewJob;
 use crate::domain::webhook::{NewWebhook, Source, WebhookName, WebhookStatus};
 use crate::store::{Accepted, ActionTarget};
 
-/// How many webhooks are released at once, so that their payloads take little memory. Others wait.
+/// How many webhooks are released at once while their payloads are in memory. Others wait.
 const RELEASED_AT_ONCE: usize = 4;
 
 static RELEASES: Semaphore = Semaphore::const_new(RELEASED_AT_ONCE);
@@ -37,10 +37,12 @@ impl Service {
     /// Errors: `WebhookNotFound`; `WrongStatus` if it is not quarantined; `KeyReused` if its key was taken by another
     /// content, and `BacklogFull`; then it stays quarantined.
     pub async fn release(&self, id: WebhookId) -> Result<Accepted> {
-        // The semaphore is never closed. A payload that may be kept for comparison is in memory until the store has
-        // answered.
+        // The semaphore is never closed.
         let permit = RELEASES.acquire().await;
         let Quarantined { source, jobs, as_duplicate } = self.read_quarantined(id).await?;
+        // A payload that may be compared stays in memory until the store has answered. Without one, others do not wait for
+        // the store.
+        let permit = permit.ok().filter(|_| as_duplicate.is_some());
         let service = self.clone();
         let accepted = to_its_end(async move {
             let mut accepted = service.store.release(id, jobs, as_duplicate).await?;
