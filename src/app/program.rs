@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -21,6 +21,10 @@ use crate::worker::handler::Registry;
 
 /// Reads the file and the environment. Blocks.
 pub(crate) type ReadLayers = dyn Fn() -> Result<Layers, Mistakes> + Send + Sync;
+
+/// How many connections the system may hold for a port until they are accepted. Beyond it a client tries again after a
+/// second, however honest it is. The system itself may set a lower limit.
+const WAITING_CONNECTIONS: u32 = 4096;
 
 /// Gets the addresses of REST and gRPC once both ports are bound.
 pub(crate) type Bound = Box<dyn FnOnce(SocketAddr, SocketAddr) + Send>;
@@ -83,8 +87,7 @@ impl Program {
     ) -> Result<(), ServeError> {
         let Self { own, launcher, read, reload, bound } = self;
         layers.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
-        let listeners =
-            Listeners { http: bind(config.http_addr).await?, grpc: bind(config.grpc_addr).await? };
+        let listeners = Listeners { http: bind(config.http_addr)?, grpc: bind(config.grpc_addr)? };
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             http.address = listeners.http.local_addr().ok().map(display),
@@ -152,6 +155,13 @@ fn settings_reader(
     })
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|error| ServeError::Listen { address, error })
+fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // So that the port can be bound again right after a stop.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(WAITING_CONNECTIONS)
+    };
+    listen().map_err(|error| ServeError::Listen { address, error })
 }
