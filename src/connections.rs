@@ -19,6 +19,7 @@ mod peeked;
 mod places;
 mod reading;
 mod rounds;
+mod slow_lane;
 mod stream;
 mod tls;
 
@@ -44,6 +45,7 @@ pub use self::peeked::Peeked;
 use self::places::{Places, Rank};
 pub use self::reading::Unread;
 use self::rounds::Rounds;
+use self::slow_lane::SlowLane;
 pub use self::stream::Stream;
 use crate::domain::error::Result;
 use crate::telemetry::repeated::Repeated;
@@ -66,6 +68,7 @@ pub struct Connections(Arc<Shared>);
 struct Shared {
     places: Mutex<Places>,
     answers: Answers,
+    slow_lane: SlowLane,
     /// Increased with every event of a connection.
     moment: AtomicU64,
 }
@@ -99,7 +102,12 @@ impl Connections {
     /// At most `limit` connections.
     pub fn new(limit: usize) -> Self {
         let places = Mutex::new(Places::new(limit));
-        Self(Arc::new(Shared { places, answers: Answers::default(), moment: AtomicU64::default() }))
+        Self(Arc::new(Shared {
+            places,
+            answers: Answers::default(),
+            slow_lane: SlowLane::default(),
+            moment: AtomicU64::default(),
+        }))
     }
 
     /// Accepts the next connection that gets a place. After an error, waits before it tries again.
@@ -210,12 +218,22 @@ impl Connection {
             (requests, waiting) if waiting >= requests => 2,
             _ => return None,
         };
-        Some((tier, self.activity.moment.load(Ordering::Relaxed)))
+        Some((tier, self.moment()))
     }
 
     /// Whether a request is in progress.
     fn is_busy(&self) -> bool {
         self.activity.requests.counts().0 > 0
+    }
+
+    /// Whether hookbox waits with a request for the client.
+    fn waits_for_client(&self) -> bool {
+        self.activity.requests.counts().1 > 0
+    }
+
+    /// The last event of the connection.
+    fn moment(&self) -> u64 {
+        self.activity.moment.load(Ordering::Relaxed)
     }
 
     /// Begins the next round. Returns false if the client did not take a part of an answer in time.

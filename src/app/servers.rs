@@ -38,8 +38,8 @@ pub(super) struct Apis<'a> {
 pub(super) struct Servers {
     http: JoinHandle<()>,
     grpc: JoinHandle<Result<(), tonic::transport::Error>>,
-    /// Limits with how many requests both wait for clients.
-    _limiting: AbortOnDropHandle<()>,
+    /// What both need for slow clients.
+    _slow_clients: [AbortOnDropHandle<()>; 2],
 }
 
 impl Apis<'_> {
@@ -47,8 +47,7 @@ impl Apis<'_> {
     pub(super) fn serve(self, listeners: Listeners) -> Servers {
         let handler_files = self.config.routes.policies().open_files(self.config.workers);
         let connections = Connections::new(connections_for_open_files(handler_files));
-        let limited = connections.clone();
-        let limiting = tokio::spawn(restarted("connections", move || limited.clone().limit_waiting()));
+        let slow_clients = slow_clients(&connections);
         let bodies = Bodies::new(self.config.max_body_bytes);
         let (rest, calls) = (self.rest(&bodies), self.calls(&bodies));
         let (rest_tls, grpc_tls) = (
@@ -64,7 +63,7 @@ impl Apis<'_> {
         ));
         let stopping = (*self.stopping).clone();
         let grpc = tokio::spawn(grpc::serve(listeners.grpc, grpc_tls, connections, calls, stopping));
-        Servers { http, grpc, _limiting: AbortOnDropHandle::new(limiting) }
+        Servers { http, grpc, _slow_clients: slow_clients }
     }
 
     /// REST and the page.
@@ -114,6 +113,14 @@ impl Apis<'_> {
             stopping: (*self.stopping).clone(),
         }
     }
+}
+
+/// Starts the tasks that keep slow clients from costing the others too much.
+fn slow_clients(connections: &Connections) -> [AbortOnDropHandle<()>; 2] {
+    let (limited, woken) = (connections.clone(), connections.clone());
+    let limiting = tokio::spawn(restarted("limit-waiting", move || limited.clone().limit_waiting()));
+    let waking = tokio::spawn(restarted("slow-lane", move || woken.clone().wake_slow()));
+    [limiting, waking].map(AbortOnDropHandle::new)
 }
 
 impl Servers {

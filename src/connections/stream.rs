@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::rounds::ROUND_TIME;
+use super::slow_lane::PacedSocket;
 use super::tls::Socket;
 use super::{Connection, Place};
 use crate::tls::PortTls;
@@ -52,7 +53,7 @@ impl Stream {
         closed: oneshot::Receiver<Infallible>,
     ) -> Self {
         let silence = Some(Box::pin(sleep(FIRST_REQUEST_TIME)));
-        let socket = Socket::Plain(socket);
+        let socket = Socket::Plain(PacedSocket::new(socket, connection.clone()));
         Self { socket, connection, _place: place, closed: Some(closed), silence, stuck: None, round: None }
     }
 

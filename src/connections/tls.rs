@@ -11,6 +11,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::slow_lane::PacedSocket;
+
 /// How many bytes that are written may wait in memory to be sent. A part of an answer counts as taken once it is among
 /// them, as it does once it is in the buffer of the system.
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -18,13 +20,13 @@ const BUFFER_BYTES: usize = 16 * 1024;
 /// A socket, or TLS over it.
 #[derive(Debug)]
 pub(super) enum Socket {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(PacedSocket),
+    Tls(Box<TlsStream<PacedSocket>>),
 }
 
 impl Socket {
     /// Does the handshake. Errors: what the client sends is not TLS, or it and the server do not agree.
-    pub(super) async fn handshake(socket: TcpStream, config: Arc<ServerConfig>) -> io::Result<Self> {
+    pub(super) async fn handshake(socket: PacedSocket, config: Arc<ServerConfig>) -> io::Result<Self> {
         let limit = |connection: &mut rustls::ServerConnection| {
             connection.set_buffer_limit(Some(BUFFER_BYTES));
         };
@@ -35,15 +37,15 @@ impl Socket {
     /// The socket itself.
     pub(super) fn tcp(&self) -> &TcpStream {
         match self {
-            Self::Plain(socket) => socket,
-            Self::Tls(stream) => stream.get_ref().0,
+            Self::Plain(socket) => socket.tcp(),
+            Self::Tls(stream) => stream.get_ref().0.tcp(),
         }
     }
 
     /// Ready once there is something to read, or the client has closed the connection. Reads nothing.
     pub(super) fn poll_begun(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Plain(socket) => socket.poll_peek(context, &mut ReadBuf::new(&mut [0])).map_ok(|_| ()),
+            Self::Plain(socket) => socket.poll_peek(context),
             Self::Tls(stream) => Pin::new(&mut **stream).poll_fill_buf(context).map_ok(|_| ()),
         }
     }
