@@ -62,12 +62,14 @@ def memory(process):
 
 
 class Watch:
-    """The honest sender, /healthz, and the memory, until `stop`."""
+    """The honest sender, /healthz, and the memory, from `start` to `stop`."""
 
     port, tls = HTTP, None
 
     def __init__(self, process):
         self.process, self.took, self.health, self.memory, self.refused, self.stopped = process, [], [0.0], [], 0, False
+
+    def start(self):
         self.tasks = [asyncio.create_task(self.send()), asyncio.create_task(self.look())]
 
     async def request(self, text, timeout=30):
@@ -342,8 +344,8 @@ ATTACKS = {
 }
 
 
-def attacker(names, options, begun, stop):
-    """A process that attacks until it is stopped. What it holds is closed at its end."""
+def attacker(names, options, ready, begun, stop):
+    """A process that attacks once `ready` until it is stopped. What it holds is closed at its end."""
     # Connections that hookbox has closed are expected.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
@@ -354,15 +356,20 @@ def attacker(names, options, begun, stop):
             await asyncio.sleep(0.1)
         os._exit(0)
 
+    ready.wait()
     asyncio.run(run())
 
 
 async def phase(name, watch, attacks, options, seconds, alone):
     """Attacks while `watch` looks. Prints a line, and returns the p99 in milliseconds."""
-    begun, stop = multiprocessing.Event(), multiprocessing.Event()
-    child = multiprocessing.Process(target=attacker, args=(attacks, options, begun, stop)) if attacks else None
+    ready, begun, stop = multiprocessing.Barrier(2), multiprocessing.Event(), multiprocessing.Event()
+    child = multiprocessing.Process(target=attacker, args=(attacks, options, ready, begun, stop)) if attacks else None
     if child:
         child.start()
+        # The start of a process is no part of its attack.
+        ready.wait(30)
+    watch.start()
+    if child:
         while not begun.is_set() and child.is_alive():
             await asyncio.sleep(0.05)
     await asyncio.sleep(seconds)
