@@ -300,12 +300,22 @@ mod tests {
     #[tokio::test]
     async fn the_tasks_of_quick_clients_are_woken_at_once() {
         let (connections, woken) = (connections(), Arc::new(Woken::default()));
-        for began in [NOTHING, connections.0.slow_lane.now()] {
+        // The second one has just begun, however long this test takes.
+        for began in [NOTHING, NOTHING - 1] {
             let quick = sender(&connections, began);
             quick.task.register(&Waker::from(Arc::clone(&woken)));
             quick.wake();
         }
         assert_eq!(woken.count(), 2);
+    }
+
+    /// As a value of [`Sender::began`].
+    const LONG_AGO: u64 = 0;
+
+    /// Reads until `bytes` is full.
+    async fn read(socket: &mut PacedSocket, bytes: &mut [u8]) {
+        let reading = timeout(Duration::from_secs(30), socket.read_exact(bytes));
+        reading.await.expect("arrives").expect("is read");
     }
 
     #[tokio::test]
@@ -315,31 +325,33 @@ mod tests {
         let mut client = TcpStream::connect(address).await.expect("connects");
         let (socket, _) = listener.accept().await.expect("a connection");
         let connections = connections();
+        let _lane = tokio::spawn(connections.clone().wake_slow());
         let (_place, connection, _closed) = connections.admit(CLIENT, Instant::now()).expect("a place");
         let mut socket = PacedSocket::new(socket, connection.clone());
-        assert!(!socket.sender.is_slow(), "nothing was sent");
 
-        let long_ago = |socket: &PacedSocket| socket.sender.began.store(0, Ordering::Relaxed);
-        let mut read = vec![0; QUICK_BYTES];
+        let began = |socket: &PacedSocket| socket.sender.began.load(Ordering::Relaxed);
+        let long_ago = |socket: &PacedSocket| socket.sender.began.store(LONG_AGO, Ordering::Relaxed);
+        assert_eq!(began(&socket), NOTHING);
+        let mut bytes = vec![0; QUICK_BYTES];
         client.write_all(b"P").await.expect("sends");
-        socket.read_exact(&mut read[..1]).await.expect("is read");
-        assert!(!socket.sender.is_slow(), "it has just begun");
+        read(&mut socket, &mut bytes[..1]).await;
+        assert!(![NOTHING, LONG_AGO].contains(&began(&socket)), "it has just begun");
         long_ago(&socket);
         client.write_all(b"O").await.expect("sends");
-        socket.read_exact(&mut read[..1]).await.expect("is read");
-        assert!(socket.sender.is_slow());
+        read(&mut socket, &mut bytes[..1]).await;
+        assert!(socket.sender.is_slow(), "it began long ago");
 
         let (in_progress, arriving) = connection.begin();
         assert!(socket.read_u8().now_or_never().is_none());
-        assert!(!socket.sender.is_slow(), "a request has begun");
+        assert_ne!(began(&socket), LONG_AGO, "a request has begun");
         long_ago(&socket);
-        client.write_all(&vec![0; QUICK_BYTES]).await.expect("sends");
         // On the loopback interface they arrive as one piece.
-        assert_eq!(socket.read(&mut read).await.expect("is read"), QUICK_BYTES);
-        assert!(!socket.sender.is_slow(), "it sends many bytes at once");
+        client.write_all(&bytes).await.expect("sends");
+        read(&mut socket, &mut bytes).await;
+        assert_ne!(began(&socket), LONG_AGO, "it sends many bytes at once");
         long_ago(&socket);
         drop((in_progress, arriving));
         assert!(socket.read_u8().now_or_never().is_none());
-        assert!(!socket.sender.is_slow(), "the request is answered");
+        assert_eq!(began(&socket), NOTHING, "the request is answered");
     }
 }
