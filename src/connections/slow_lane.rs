@@ -1,8 +1,9 @@
 //! The slow lane: the connections of clients that take long to send something go on a few at a time.
 //!
 //! Whatever arrives on a connection wakes its task, be it a single byte. Thousands of clients that send byte by byte can do
-//! so at the same moment, and other requests would have to wait for all of them. So once something that a client sends
-//! has been unfinished for [`QUICK_TIME`], the rest of it wakes the task by way of the lane.
+//! so at the same moment, and other requests would have to wait for all of them. So once hookbox has waited for
+//! [`QUICK_TIME`] for the rest of a request, or of the first one with its handshake, what arrives wakes the task by way of
+//! the lane. Between requests it does not: HTTP/2 sends frames there that belong to none.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -77,13 +78,14 @@ impl Connections {
     pub async fn wake_slow(self) {
         let lane = &self.0.slow_lane;
         loop {
-            lane.has_come.notified().await;
+            // First those that are there, for a panic may have ended this task before.
             while let next = lane.next()
                 && !next.is_empty()
             {
                 next.into_iter().for_each(Waker::wake);
                 tokio::time::sleep(PAUSE).await;
             }
+            lane.has_come.notified().await;
         }
     }
 }
@@ -101,6 +103,11 @@ struct Sender {
 impl Sender {
     fn lane(&self) -> &SlowLane {
         &self.connection.shared.slow_lane
+    }
+
+    /// Whether the client is in the middle of something: its first request, or the rest of one.
+    fn is_sending(&self) -> bool {
+        !self.connection.has_asked() || self.connection.waits_for_client()
     }
 
     fn is_slow(&self) -> bool {
@@ -192,7 +199,9 @@ impl AsyncRead for PacedSocket {
             if buffer.filled().len() - before >= QUICK_BYTES {
                 this.sender.end();
             }
-            this.sender.begin();
+            if this.sender.is_sending() {
+                this.sender.begin();
+            }
         }
         read
     }
@@ -353,5 +362,8 @@ mod tests {
         drop((in_progress, arriving));
         assert!(socket.read_u8().now_or_never().is_none());
         assert_eq!(began(&socket), NOTHING, "the request is answered");
+        client.write_all(b"P").await.expect("sends");
+        read(&mut socket, &mut bytes[..1]).await;
+        assert_eq!(began(&socket), NOTHING, "it may be no part of a request");
     }
 }
