@@ -5,7 +5,8 @@ answers with that before and after. Needs Python 3.9, Linux and wrk.
     bench/backup.py target/release/hookbox
     bench/backup.py target/release/hookbox --webhooks 100000 --connections 16
 
-wrk sends as fast as hookbox accepts. Each round measures for some seconds without a backup, then for as long as one
+The file is filled as search.py does it: all webhooks have a body, and their jobs are completed. Then wrk sends as fast as
+hookbox accepts. Each round measures for some seconds without a backup, then for as long as one
 takes, and then without one again. Prints for each what was accepted, p50 and p99, how long the backup took, how large
 the copy and the largest write-ahead log are, and the ratio of p99 to the mean of that before and after. At the end a
 hookbox serves the last copy: all of its jobs have to complete, as many as the backup has counted. No copy may have fewer
@@ -17,11 +18,12 @@ that agree.
 
 import argparse, os, re, shutil, signal, statistics, subprocess, sys, threading, time
 
+import search
 from processes import HERE, HOST, Hookbox, wait_until
 
 PORT, COPY_PORT = 18780, 18782
 MOST_RATIO = 2.0
-FILL_SECONDS = 10  # of one run of wrk while the file is filled
+BODY_BYTES = 190  # as of the webhooks that wrk sends
 SETTINGS = """
 [[routes]]
 name = "default"
@@ -83,12 +85,13 @@ class LogSize:
 
 
 def fill(hookbox, webhooks):
-    accepted = 0
-    while accepted < webhooks:
-        accepted += hookbox.load(FILL_SECONDS)
-        print(f"\r{accepted} of {webhooks} webhooks", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    wait_until("all jobs completed", lambda: unfinished(hookbox) == 0, 3600, 1)
+    hookbox.process.send_signal(signal.SIGTERM)
+    hookbox.process.wait(60)
+    begin_ms = int(time.time() * 1000) - 3_600_000 - webhooks
+    options = argparse.Namespace(webhooks=webhooks, bodies=webhooks, bytes=BODY_BYTES, begin_ms=begin_ms)
+    search.fill_sqlite(f"{hookbox.folder}/hookbox.db", options)
+    hookbox.start()
+    wait_until("all jobs completed", lambda: unfinished(hookbox) == 0, 600, 1)
 
 
 def unfinished(hookbox):
@@ -123,7 +126,7 @@ def measure(hookbox, options, copy):
     row("before", before)
     load, log = Load(hookbox, options.connections), LogSize(f"{hookbox.folder}/hookbox.db-wal")
     time.sleep(1)
-    accepted = accepted_webhooks(hookbox)
+    accepted = options.webhooks + accepted_webhooks(hookbox)
     counted, took = back_up(hookbox, copy)
     during, most = load.stop(), log.stop()
     size = os.path.getsize(copy) / 1024 / 1024

@@ -17,7 +17,7 @@ const WINDOW_TIME: Duration = Duration::from_millis(10);
 
 /// How long one page looks, without the window that it ends with: a list, and a list that reads bodies, unless it is to
 /// be [brief](ListQuery::brief).
-const LIST_TIME: Duration = Duration::from_millis(40);
+const LIST_TIME: Duration = Duration::from_millis(35);
 const SEARCH_TIME: Duration = Duration::from_millis(150);
 
 /// Bytes of payloads that one page reads. It may exceed them by those that are read at once.

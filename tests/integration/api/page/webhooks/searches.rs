@@ -17,7 +17,7 @@ const ROUTE: &str = "[[routes]]\nname = \"default\"\nhandler = \"pull\"\n";
 /// More than half of the bytes that a search reads at once, so that it reads each body alone.
 const BODY_BYTES: usize = 600 * 1024;
 
-/// The milliseconds of each look at the clock. A search looks after each body: it has time for two bodies in 40 ms, and
+/// The milliseconds of each look at the clock. A search looks after each body: it has time for two bodies in 35 ms, and
 /// for all of them in 150 ms.
 const STEP: u64 = 20;
 
@@ -40,7 +40,7 @@ async fn searched(store: Store) -> (Hookbox, [String; 2]) {
 
 #[rstest]
 #[tokio::test]
-async fn a_view_looks_for_40_ms_and_a_request_of_the_api_for_150_ms(
+async fn a_view_looks_for_35_ms_and_a_request_of_the_api_for_150_ms(
     #[values(Sqlite, Postgres)] store: Store,
 ) {
     let (hookbox, ids) = searched(store).await;
