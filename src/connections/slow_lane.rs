@@ -7,9 +7,10 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::iter;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -36,12 +37,14 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// [`Sender::began`] while nothing is unfinished.
 const NOTHING: u64 = u64::MAX;
 
-/// The tasks of connections that the lane will wake, the next one first.
+/// The connections whose tasks the lane will wake, the next one first.
 #[derive(Debug)]
 pub(super) struct SlowLane {
     /// The moment from which times are counted.
     zero: Instant,
-    ready: Mutex<VecDeque<Waker>>,
+    /// Each at most once. Weak, so that a connection that is closed meanwhile takes neither a turn nor the memory of its
+    /// task: at the limit, connections can give way faster than the lane wakes their tasks.
+    ready: Mutex<VecDeque<Weak<Sender>>>,
     has_come: Notify,
 }
 
@@ -52,20 +55,27 @@ impl Default for SlowLane {
 }
 
 impl SlowLane {
-    fn ready(&self) -> MutexGuard<'_, VecDeque<Waker>> {
+    fn ready(&self) -> MutexGuard<'_, VecDeque<Weak<Sender>>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The tasks to wake next.
-    fn next(&self) -> Vec<Waker> {
+    /// The connections whose tasks are woken next.
+    fn next(&self) -> Vec<Arc<Sender>> {
         let mut ready = self.ready();
-        let some = ready.len().min(WOKEN_AT_ONCE);
-        ready.drain(..some).collect()
+        let open = iter::from_fn(|| ready.pop_front()).filter_map(|sender| sender.upgrade());
+        let next: Vec<_> = open.take(WOKEN_AT_ONCE).collect();
+        for sender in &next {
+            // What arrives from here on adds the connection again.
+            sender.is_ready.swap(false, Ordering::AcqRel);
+        }
+        next
     }
 
-    fn add(&self, task: Waker) {
-        self.ready().push_back(task);
-        self.has_come.notify_one();
+    fn add(&self, sender: &Arc<Sender>) {
+        if !sender.is_ready.swap(true, Ordering::AcqRel) {
+            self.ready().push_back(Arc::downgrade(sender));
+            self.has_come.notify_one();
+        }
     }
 
     fn now(&self) -> u64 {
@@ -82,7 +92,7 @@ impl Connections {
             while let next = lane.next()
                 && !next.is_empty()
             {
-                next.into_iter().for_each(Waker::wake);
+                next.into_iter().for_each(|sender| sender.task.wake());
                 tokio::time::sleep(PAUSE).await;
             }
             lane.has_come.notified().await;
@@ -98,9 +108,16 @@ struct Sender {
     task: AtomicWaker,
     /// When what is unfinished began, in milliseconds since [`SlowLane::zero`]; or [`NOTHING`].
     began: AtomicU64,
+    /// Whether the lane will wake the task.
+    is_ready: AtomicBool,
 }
 
 impl Sender {
+    fn new(connection: Connection) -> Self {
+        let began = AtomicU64::new(NOTHING);
+        Self { connection, task: AtomicWaker::new(), began, is_ready: AtomicBool::default() }
+    }
+
     fn lane(&self) -> &SlowLane {
         &self.connection.shared.slow_lane
     }
@@ -110,9 +127,13 @@ impl Sender {
         !self.connection.has_asked() || self.connection.waits_for_client()
     }
 
+    /// Whether hookbox has waited for long, and still waits. The request may have arrived, or have been answered, since the
+    /// last read: over HTTP/2, nothing is read after an answer is written until more arrives.
     fn is_slow(&self) -> bool {
         let began = self.began.load(Ordering::Relaxed);
-        began != NOTHING && self.lane().now().saturating_sub(began) > QUICK_TIME.as_millis() as u64
+        began != NOTHING
+            && self.is_sending()
+            && self.lane().now().saturating_sub(began) > QUICK_TIME.as_millis() as u64
     }
 
     /// Notes that something is unfinished: it has arrived in part, or hookbox waits for it.
@@ -134,10 +155,10 @@ impl Wake for Sender {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        match self.task.take() {
-            Some(task) if self.is_slow() => self.lane().add(task),
-            Some(task) => task.wake(),
-            None => {}
+        if self.is_slow() {
+            self.lane().add(self);
+        } else {
+            self.task.wake();
         }
     }
 }
@@ -155,8 +176,7 @@ pub(super) struct PacedSocket {
 impl PacedSocket {
     pub(super) fn new(socket: TcpStream, connection: Connection) -> Self {
         let moment = connection.moment();
-        let began = AtomicU64::new(NOTHING);
-        let sender = Arc::new(Sender { connection, task: AtomicWaker::new(), began });
+        let sender = Arc::new(Sender::new(connection));
         let waker = Waker::from(Arc::clone(&sender));
         Self { socket, sender, waker, moment }
     }
@@ -238,132 +258,4 @@ impl AsyncWrite for PacedSocket {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
-    use std::pin::pin;
-    use std::sync::atomic::AtomicUsize;
-
-    use futures::FutureExt as _;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
-    use tokio::time::timeout;
-
-    use super::*;
-
-    const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
-    /// Connections that began some time ago.
-    fn connections() -> Connections {
-        let mut connections = Connections::new(100);
-        let shared = Arc::get_mut(&mut connections.0).expect("no connection is open");
-        shared.slow_lane.zero -= 2 * QUICK_TIME;
-        connections
-    }
-
-    fn sender(connections: &Connections, began: u64) -> Arc<Sender> {
-        let (_, connection, _) = connections.admit(CLIENT, Instant::now()).expect("a place");
-        Arc::new(Sender { connection, task: AtomicWaker::new(), began: AtomicU64::new(began) })
-    }
-
-    #[derive(Debug, Default)]
-    struct Woken(AtomicUsize);
-
-    impl Woken {
-        fn count(&self) -> usize {
-            self.0.load(Ordering::Relaxed)
-        }
-    }
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    #[tokio::test]
-    async fn the_tasks_of_slow_clients_are_woken_a_few_at_a_time() {
-        let (connections, woken) = (connections(), Arc::new(Woken::default()));
-        let slow: Vec<_> = (0..3 * WOKEN_AT_ONCE).map(|_| sender(&connections, 0)).collect();
-        for sender in &slow {
-            sender.task.register(&Waker::from(Arc::clone(&woken)));
-            sender.wake_by_ref();
-        }
-        assert_eq!(woken.count(), 0);
-        let mut waking = pin!(connections.wake_slow());
-        assert!(waking.as_mut().now_or_never().is_none());
-        assert_eq!(woken.count(), WOKEN_AT_ONCE);
-        let all = async {
-            while woken.count() < slow.len() {
-                tokio::task::yield_now().await;
-            }
-        };
-        let woke = async {
-            tokio::select! {
-                () = all => {}
-                () = waking => {}
-            }
-        };
-        timeout(Duration::from_secs(30), woke).await.expect("the others are woken later");
-    }
-
-    #[tokio::test]
-    async fn the_tasks_of_quick_clients_are_woken_at_once() {
-        let (connections, woken) = (connections(), Arc::new(Woken::default()));
-        // The second one has just begun, however long this test takes.
-        for began in [NOTHING, NOTHING - 1] {
-            let quick = sender(&connections, began);
-            quick.task.register(&Waker::from(Arc::clone(&woken)));
-            quick.wake();
-        }
-        assert_eq!(woken.count(), 2);
-    }
-
-    /// As a value of [`Sender::began`].
-    const LONG_AGO: u64 = 0;
-
-    /// Reads until `bytes` is full.
-    async fn read(socket: &mut PacedSocket, bytes: &mut [u8]) {
-        let reading = timeout(Duration::from_secs(30), socket.read_exact(bytes));
-        reading.await.expect("arrives").expect("is read");
-    }
-
-    #[tokio::test]
-    async fn a_client_is_slow_while_something_is_unfinished_for_long() {
-        let listener = TcpListener::bind((CLIENT, 0)).await.expect("binds");
-        let address = listener.local_addr().expect("an address");
-        let mut client = TcpStream::connect(address).await.expect("connects");
-        let (socket, _) = listener.accept().await.expect("a connection");
-        let connections = connections();
-        let _lane = tokio::spawn(connections.clone().wake_slow());
-        let (_place, connection, _closed) = connections.admit(CLIENT, Instant::now()).expect("a place");
-        let mut socket = PacedSocket::new(socket, connection.clone());
-
-        let began = |socket: &PacedSocket| socket.sender.began.load(Ordering::Relaxed);
-        let long_ago = |socket: &PacedSocket| socket.sender.began.store(LONG_AGO, Ordering::Relaxed);
-        assert_eq!(began(&socket), NOTHING);
-        let mut bytes = vec![0; QUICK_BYTES];
-        client.write_all(b"P").await.expect("sends");
-        read(&mut socket, &mut bytes[..1]).await;
-        assert!(![NOTHING, LONG_AGO].contains(&began(&socket)), "it has just begun");
-        long_ago(&socket);
-        client.write_all(b"O").await.expect("sends");
-        read(&mut socket, &mut bytes[..1]).await;
-        assert!(socket.sender.is_slow(), "it began long ago");
-
-        let (in_progress, arriving) = connection.begin();
-        assert!(socket.read_u8().now_or_never().is_none());
-        assert_ne!(began(&socket), LONG_AGO, "a request has begun");
-        long_ago(&socket);
-        // On the loopback interface they arrive as one piece.
-        client.write_all(&bytes).await.expect("sends");
-        read(&mut socket, &mut bytes).await;
-        assert_ne!(began(&socket), LONG_AGO, "it sends many bytes at once");
-        long_ago(&socket);
-        drop((in_progress, arriving));
-        assert!(socket.read_u8().now_or_never().is_none());
-        assert_eq!(began(&socket), NOTHING, "the request is answered");
-        client.write_all(b"P").await.expect("sends");
-        read(&mut socket, &mut bytes[..1]).await;
-        assert_eq!(began(&socket), NOTHING, "it may be no part of a request");
-    }
-}
+mod tests;
