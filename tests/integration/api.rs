@@ -27,6 +27,7 @@ mod quarantine;
 mod replays;
 mod rest;
 mod settings;
+mod slow_clients;
 mod snapshots;
 mod source_lists;
 mod sources;

@@ -24,16 +24,16 @@ use crate::api::harness::{Hookbox, Sqlite};
 use crate::support::tls::{Authority, Issued, connect, sender};
 
 /// A folder with certificates, and a hookbox that uses them.
-struct Secured {
+pub(super) struct Secured {
     folder: TempDir,
-    hookbox: Hookbox,
-    authority: Authority,
+    pub(super) hookbox: Hookbox,
+    pub(super) authority: Authority,
     /// The certificate of the server.
     issued: Issued,
 }
 
 impl Secured {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         Self::with("")
     }
 
@@ -60,7 +60,7 @@ impl Secured {
     }
 
     /// A client of the contract over TLS.
-    async fn channel(&self) -> Result<Channel, tonic::transport::Error> {
+    pub(super) async fn channel(&self) -> Result<Channel, tonic::transport::Error> {
         let (address, tls) = (self.hookbox.grpc_address(), self.authority.client(None, &["h2"]));
         let connector = tower::service_fn(move |_: Uri| {
             let tls = tls.clone();
