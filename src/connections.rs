@@ -25,7 +25,7 @@ mod tls;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub use self::answers::{AnswerRoom, Turn};
 use self::answers::{Answers, TURNS_OF_CONNECTION};
 pub use self::arrival::{Arrival, Bodies, Room};
 use self::exchange::Requests;
-pub use self::exchange::{Exchange, InProgress, Waiting};
+pub use self::exchange::{Arriving, Exchange, InProgress, Waiting};
 pub use self::holding::Holding;
 pub use self::open_files::{connections_for_open_files, raise_open_files};
 pub use self::peeked::Peeked;
@@ -88,6 +88,8 @@ struct Activity {
     client: IpAddr,
     has_asked: AtomicBool,
     requests: Requests,
+    /// How many requests have not arrived.
+    arriving: AtomicU32,
     /// When the connection was accepted, or a request last began, went on, was answered or ended.
     moment: AtomicU64,
     /// For answers that may be large, until they are written.
@@ -146,6 +148,7 @@ impl Connections {
             client,
             has_asked: AtomicBool::default(),
             requests: Requests::default(),
+            arriving: AtomicU32::default(),
             moment: AtomicU64::default(),
             turns: Arc::new(Semaphore::new(TURNS_OF_CONNECTION)),
             rounds: Rounds::default(),
@@ -183,9 +186,9 @@ impl Connection {
     }
 
     /// Notes that a request has begun. Keep the first value until the response is written, and the second one
-    /// until the body of the request has arrived. Of a request that needs no token and whose answer may last, keep the
-    /// second one until the answer ends, so that a client cannot keep others out with such requests.
-    pub fn begin(&self) -> (InProgress, Waiting) {
+    /// until the body of the request has arrived. If the request needs no token and its answer may last, wait for the
+    /// client until the answer ends ([`Exchange::wait`]), so that a client cannot keep others out with such requests.
+    pub fn begin(&self) -> (InProgress, Arriving) {
         if !self.activity.has_asked.swap(true, Ordering::Relaxed) {
             self.shared.lock().has_asked(self.activity.number);
         }
@@ -226,9 +229,9 @@ impl Connection {
         self.activity.requests.counts().0 > 0
     }
 
-    /// Whether hookbox waits with a request for the client.
-    fn waits_for_client(&self) -> bool {
-        self.activity.requests.counts().1 > 0
+    /// Whether a request has not arrived.
+    fn is_arriving(&self) -> bool {
+        self.activity.arriving.load(Ordering::Relaxed) > 0
     }
 
     /// The last event of the connection.

@@ -61,11 +61,12 @@ impl Waits {
 
 impl Exchange {
     /// Notes that a request has begun.
-    pub(super) fn begin(connection: Connection) -> (InProgress, Waiting) {
+    pub(super) fn begin(connection: Connection) -> (InProgress, Arriving) {
         let waits = Mutex::new(Waits { reasons: 1, have_ended: false });
         let exchange = Self(Arc::new(State { connection, waits }));
         exchange.activity().requests.add(Requests::ONE + Requests::WAITING);
-        (InProgress(exchange.clone()), Waiting(exchange))
+        exchange.activity().arriving.fetch_add(1, Ordering::Relaxed);
+        (InProgress(exchange.clone()), Arriving(Waiting(exchange)))
     }
 
     /// The connection of the request.
@@ -132,6 +133,24 @@ impl Drop for InProgress {
     }
 }
 
+/// A request that has not arrived: a reason for which hookbox waits for its client. Dropped once the request is here, or
+/// the rest of it is not needed. If hookbox answers earlier, and reads the rest nevertheless, it is still arriving.
+#[derive(Debug)]
+pub struct Arriving(Waiting);
+
+impl Arriving {
+    /// Notes that the client has sent more: the connection is not quiet.
+    pub fn goes_on(&self) {
+        self.0.goes_on();
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        self.0.0.activity().arriving.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A reason for which hookbox waits for the client of a request: its body has not arrived, or a part of the answer is not
 /// taken. Also kept for a request that needs no token and whose answer may last.
 #[derive(Debug)]
@@ -171,7 +190,7 @@ mod tests {
         let connections = Connections::new(1);
         let (_place, connection, _closed) = connections.admit(CLIENT, Instant::now()).expect("a place");
         let (waited_for, arriving) = connection.begin();
-        let _twice = [arriving, waited_for.exchange().wait()];
+        let _twice = (arriving, waited_for.exchange().wait());
         let (being_made, arriving) = connection.begin();
         drop(arriving);
         assert!(connections.admit(CLIENT, Instant::now()).is_none(), "one of two answers is being made");
@@ -187,6 +206,19 @@ mod tests {
         let (_being_made, arriving) = connection.begin();
         drop((ended, arriving));
         assert!(connections.admit(CLIENT, Instant::now()).is_none(), "one answer is being made");
+    }
+
+    #[tokio::test]
+    async fn a_request_arrives_until_the_rest_of_it_is_read_whatever_becomes_of_its_answer() {
+        let connections = Connections::new(1);
+        let (_place, connection, _closed) = connections.admit(CLIENT, Instant::now()).expect("a place");
+        let (refused, rest) = connection.begin();
+        let (waited_for, arriving) = connection.begin();
+        let _untaken = waited_for.exchange().wait();
+        drop((refused, arriving));
+        assert!(connection.is_arriving(), "the rest of the refused request is read");
+        drop(rest);
+        assert!(!connection.is_arriving(), "an answer is not taken");
     }
 
     #[tokio::test]

@@ -124,7 +124,7 @@ impl Sender {
 
     /// Whether the client is in the middle of something: its first request, or the rest of one.
     fn is_sending(&self) -> bool {
-        !self.connection.has_asked() || self.connection.waits_for_client()
+        !self.connection.has_asked() || self.connection.is_arriving()
     }
 
     /// Whether hookbox has waited for long, and still waits. The request may have arrived, or have been answered, since the
@@ -197,7 +197,7 @@ impl PacedSocket {
         if moment != self.moment {
             self.moment = moment;
             self.sender.end();
-            if self.sender.connection.waits_for_client() {
+            if self.sender.connection.is_arriving() {
                 self.sender.begin();
             }
         }

@@ -134,9 +134,8 @@ where
                 return async move { Ok(keep(answer, in_progress, Turn::default(), None).await) }.boxed();
             }
         };
-        let arriving = Arc::new(arriving);
         // Health and reflection need no token, and may last: their connection may give way until they are answered.
-        let gives_way = (!is_operation).then(|| Arc::clone(&arriving));
+        let gives_way = (!is_operation).then(|| in_progress.exchange().wait());
         let (takes, arrival) = (Takes::of(request.uri().path()), self.api.bodies.arrival());
         let request = request.map(|body| Body::new(Messages::new(body, takes, arrival, arriving)));
         if is_large(request.uri().path()) {

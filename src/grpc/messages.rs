@@ -1,7 +1,6 @@
 //! The messages of a call that are arriving, within limits on their memory and time.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes};
@@ -12,7 +11,7 @@ use tonic::body::Body;
 
 use super::status::{another_message, not_ended, status, too_slow, trace_id_of};
 use super::webhooks::PIPELINE_CALL;
-use crate::connections::{Arrival, Waiting};
+use crate::connections::{Arrival, Arriving};
 
 /// How many messages a method takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,12 +57,12 @@ pub(super) struct Messages {
     /// The frame that completes the only message.
     last: Option<Frame<Bytes>>,
     has_ended: bool,
-    arriving: Arc<Waiting>,
+    arriving: Arriving,
 }
 
 impl Messages {
     /// Those in a body. `arriving` is dropped with them.
-    pub(super) fn new(inner: Body, takes: Takes, arrival: Arrival, arriving: Arc<Waiting>) -> Self {
+    pub(super) fn new(inner: Body, takes: Takes, arrival: Arrival, arriving: Arriving) -> Self {
         Self {
             inner,
             takes,
@@ -195,7 +194,7 @@ mod tests {
         let (_in_progress, arriving) = stream.connection().begin();
         let (client, frames) = unbounded();
         let body = Body::new(StreamBody::new(frames));
-        (client, Messages::new(body, takes, bodies.arrival(), Arc::new(arriving)))
+        (client, Messages::new(body, takes, bodies.arrival(), arriving))
     }
 
     fn send(client: &Client, bytes: Vec<u8>) {

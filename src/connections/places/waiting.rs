@@ -71,13 +71,13 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::connections::{InProgress, Place, Waiting};
+    use crate::connections::{Arriving, InProgress, Place};
 
     const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     struct Admitted {
         _place: Place,
-        _requests: Vec<(InProgress, Option<Waiting>)>,
+        _requests: Vec<(InProgress, Option<Arriving>)>,
         closed: oneshot::Receiver<Infallible>,
     }
 
