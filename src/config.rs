@@ -29,6 +29,7 @@ use std::time::Duration;
 pub use self::backup::sqlite_file;
 pub use self::layers::{Layers, Origin};
 pub use self::mistake::Mistakes;
+pub(crate) use self::mistake::suggestion;
 use self::parse::Reader;
 pub use self::protection::Listening;
 pub use self::reach::Reach;

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::Failure;
 use super::output::print;
+use crate::config::suggestion;
 use crate::sources::{INSTEAD, Preset, Presets, example_of};
 
 /// The options of `hookbox presets`.
@@ -30,15 +31,20 @@ impl List {
         match self.command {
             None => print(listed(Presets::built_in()))?,
             Some(Command::Show { name }) => {
-                let preset = Presets::built_in().get(&name).ok_or_else(|| {
-                    let text = format!("there is no preset {name:?}; `hookbox presets` lists all of them");
-                    io::Error::new(ErrorKind::NotFound, text)
-                })?;
+                let preset = Presets::built_in()
+                    .get(&name)
+                    .ok_or_else(|| io::Error::new(ErrorKind::NotFound, no_preset(&name)))?;
                 print(shown(&name, preset))?;
             }
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The sentence about a name that no preset has.
+pub(super) fn no_preset(name: &str) -> String {
+    let nearest = suggestion(name, Presets::built_in().iter().map(|(known, _)| known));
+    format!("there is no preset {name:?}; `hookbox presets` lists all of them{nearest}")
 }
 
 /// One line for each preset: its name, what it is, and which members it needs.

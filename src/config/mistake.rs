@@ -82,7 +82,7 @@ impl fmt::Display for Mistakes {
 impl std::error::Error for Mistakes {}
 
 /// The known name that is most similar to an unknown one, as the end of a sentence; empty if none is similar.
-pub(super) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let likeness = |known: &str| strsim::jaro_winkler(name, known);
     let nearest = known.into_iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
     match nearest.filter(|nearest| likeness(nearest) > 0.8) {

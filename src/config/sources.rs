@@ -123,9 +123,8 @@ impl SourceReader<'_, '_> {
         let mut keys = ReadKeys { unread, ..ReadKeys::default() };
         self.keys(&mut table, &mut read, &mut keys);
         self.check_token_is_used(&mut table, &settings, &keys.unread);
-        let needs = settings.needs();
         self.mistakes.extend(table.unknown_with(|name| {
-            let is_of_verify = needs.iter().any(|need| need.strip_prefix("verify.") == Some(name));
+            let is_of_verify = settings.can_have_in_verify(name);
             is_of_verify.then(|| format!("; write it into `verify`, such as verify = {{ {name} = ... }}"))
         }));
         let preset = preset.map(|(name, _)| name.to_owned());

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::hex;
 use super::json::{Document, Pointer};
-use super::place::{List, Place, or};
+use super::place::{List, Listed, Place, or};
 use super::request::{HeaderName, Request};
 
 /// A part of an idempotency key or of an event type.
@@ -179,6 +179,10 @@ impl Members {
             ),
         }
     }
+}
+
+impl Listed for Part {
+    const EXAMPLE: &'static str = "{ json = \"/id\" }";
 }
 
 impl<'de> Deserialize<'de> for Part {

@@ -9,12 +9,35 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::json::{Document, Pointer};
 use super::request::{HeaderName, Request};
+use super::senders::Topic;
 
 /// One or several values: in the settings, a value or an array of values. Never empty.
 #[derive(Clone, Debug)]
 pub(super) struct List<T>(pub(super) Vec<T>);
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
+/// What a [`List`] can have.
+pub(super) trait Listed {
+    /// An item as the settings write it, for a message about a list without any.
+    const EXAMPLE: &'static str;
+}
+
+impl Listed for String {
+    const EXAMPLE: &'static str = "\"...\"";
+}
+
+impl Listed for Pointer {
+    const EXAMPLE: &'static str = "\"/id\"";
+}
+
+impl Listed for HeaderName {
+    const EXAMPLE: &'static str = "\"X-Id\"";
+}
+
+impl Listed for Topic {
+    const EXAMPLE: &'static str = "\"arn:aws:sns:eu-central-1:123456789012:orders\"";
+}
+
+impl<'de, T: Deserialize<'de> + Listed> Deserialize<'de> for List<T> {
     fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
         value.deserialize_any(ListVisitor(PhantomData))
     }
@@ -22,7 +45,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
 
 struct ListVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
+impl<'de, T: Deserialize<'de> + Listed> Visitor<'de> for ListVisitor<T> {
     type Value = List<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,7 +63,10 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
     fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
         let items = Vec::<Item<T>>::deserialize(SeqAccessDeserializer::new(items))?;
         if items.is_empty() {
-            Err(A::Error::custom("an empty array means nothing here"))
+            let example = T::EXAMPLE;
+            Err(A::Error::custom(format_args!(
+                "an empty array means nothing here; write at least one item, such as [{example}], or remove it"
+            )))
         } else {
             Ok(List(items.into_iter().map(|Item(item)| item).collect()))
         }

@@ -2,16 +2,15 @@
 
 mod contradictions;
 mod jwt;
+mod known;
 mod overridden;
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use ring::hmac;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error};
 
 use self::jwt::KeysUrl;
 use super::accepted::Accepted;
@@ -23,14 +22,12 @@ use super::request::HeaderName;
 use super::rules::Mistake;
 use super::scheme::{Described, Encoding, Hash, Proof, Scheme, Time, TimeFrom, Unit};
 use super::senders::{Environment, Member, SenderMembers, SenderName, Topic};
+use super::settings::Span;
 use super::sign::SignError;
 use super::template::Template;
 
 /// How far a timestamp may be from the clock, before and after it, if the settings do not say it.
 const DEFAULT_TOLERANCE: Duration = Duration::from_secs(5 * 60);
-
-/// The longest time that settings may name here.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 const ONE_ALGORITHM: &str = "a scheme has exactly one of `hmac`, `signature`, `token`, `jwt` and `scheme`";
 
@@ -97,21 +94,6 @@ struct TimeSettings {
     item: Option<String>,
     #[serde(default)]
     unit: Unit,
-}
-
-/// A duration such as `5m`, from a millisecond to a day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span(pub(super) Duration);
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
-        const ALLOWED: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
-        let text = String::deserialize(value)?;
-        let parsed = humantime::parse_duration(&text).ok().filter(|duration| ALLOWED.contains(duration));
-        parsed.map(Self).ok_or_else(|| {
-            D::Error::custom(format_args!("{text:?} must be a duration from 1ms to 24h, such as \"5m\""))
-        })
-    }
 }
 
 impl SchemeSettings {

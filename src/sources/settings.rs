@@ -8,12 +8,12 @@ use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-pub(super) use self::values::{AnswerSettings, Success};
+pub(super) use self::values::{AnswerSettings, Span, Success};
 use self::values::{ContentTypeText, RateText, SilentAfter};
 use super::handshake::HandshakeSettings;
 use super::part::Part;
 use super::place::List;
-use super::scheme_settings::{KeysFrom, SchemeSettings, Span};
+use super::scheme_settings::{KeysFrom, SchemeSettings};
 use super::split::Split;
 use crate::domain::conflict::OnConflict;
 
@@ -200,6 +200,12 @@ impl Settings {
     /// Whether the sender sends JSON Web Tokens, which can be for an audience.
     pub fn sends_jwt(&self) -> bool {
         self.schemes().iter().any(SchemeSettings::is_jwt)
+    }
+
+    /// Whether a scheme of `verify` can have a member of this name. One that belongs to schemes of senders counts only if
+    /// a scheme here takes it.
+    pub fn can_have_in_verify(&self, name: &str) -> bool {
+        SchemeSettings::can_have(self.schemes(), name)
     }
 
     pub(super) fn schemes(&self) -> &[SchemeSettings] {

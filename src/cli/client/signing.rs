@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::server::usage;
 use crate::cli::Failure;
+use crate::cli::presets::no_preset;
 use crate::cli::settings::secret_of;
 use crate::domain::secret::Secret;
 use crate::sources::{Keys, Presets, Rules, Settings, SignError, check_signs};
@@ -29,9 +30,7 @@ impl Signing {
     /// The name of the preset, and its rules with the secret; none if no preset is named.
     pub(super) fn rules(&self) -> Result<Option<(&str, Rules)>, Failure> {
         let Some(preset) = self.preset.as_deref() else { return Ok(None) };
-        let found = Presets::built_in().get(preset).ok_or_else(|| {
-            usage(format!("there is no preset {preset:?}; `hookbox presets` lists all of them"))
-        })?;
+        let found = Presets::built_in().get(preset).ok_or_else(|| usage(no_preset(preset)))?;
         check_signs(&found.settings).map_err(|error| cannot_sign(preset, error))?;
         let secret = self.secret.as_ref().map(secret_of).transpose();
         let secret = secret.map_err(|missing| usage(format!("--secret names a secret, but {missing}")))?;

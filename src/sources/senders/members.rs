@@ -96,7 +96,7 @@ impl Topic {
 }
 
 impl Member {
-    const ALL: [Self; 7] = [
+    pub(in crate::sources) const ALL: [Self; 7] = [
         Self::Topics,
         Self::WebhookId,
         Self::Audience,
@@ -197,7 +197,8 @@ impl SenderName {
         }
     }
 
-    fn takes(self, member: Member) -> bool {
+    /// Whether the scheme needs the member, or can have it.
+    pub(in crate::sources) fn takes(self, member: Member) -> bool {
         let is_optional = match member {
             Member::Environment => self == Self::Plaid,
             Member::Basic => self == Self::Adyen,

@@ -1,4 +1,4 @@
-//! Tests of single members: the content type, and the members of `verify` that a scheme needs.
+//! Tests of single members: the content type, those of `verify`, and what is told of values that no member can have.
 
 use super::{mistakes, read, source};
 
@@ -64,4 +64,59 @@ fn a_missing_member_of_verify_is_reported_with_an_example() {
     }
     let told = mistakes("[sources.a]\npreset = \"stripe\"\nsecrets = [\"s\"]\nwebhook_id = \"a\"\n");
     assert_eq!(told, "4:1: sources.a.webhook_id is not known", "its scheme takes no such member");
+}
+
+#[test]
+fn a_member_of_verify_beside_it_is_told_where_it_belongs() {
+    for member in ["tolerance", "hmac", "header", "key_encoding", "timestamp", "token", "keys_url"] {
+        for source in ["preset = \"stripe\"\nsecrets = [\"s\"]", "verify = \"none\"\nkey = \"body\""] {
+            let told = mistakes(&format!("[sources.a]\n{source}\n{member} = \"5m\"\n"));
+            let expected = format!(
+                "4:1: sources.a.{member} is not known; write it into `verify`, such as verify = {{ {member} = ... }}"
+            );
+            assert_eq!(told, expected);
+        }
+    }
+    let told = mistakes("[sources.a]\npreset = \"adyen\"\nsecrets = [\"12\"]\nbasic = true\n");
+    assert!(told.contains("sources.a.basic is not known; write it into `verify`"), "{told}");
+}
+
+#[test]
+fn a_number_without_a_unit_is_told_what_to_write() {
+    let source = "[sources.a]\npreset = \"stripe\"\nsecrets = [\"s\"]\n";
+    let (span, rate) =
+        ("a duration from 1ms to 24h, such as \"5m\"", "a number per s, m or h, such as \"1000/m\"");
+    for (member, name, allowed) in [
+        ("deadline = 3", "deadline", span),
+        ("deadline = 1.5", "deadline", span),
+        ("verify = { tolerance = 300 }", "verify", span),
+        ("rate_limit = 10", "rate_limit", rate),
+        ("silent_after = 3600", "silent_after", "a duration from 1m to 30d, such as \"1h\""),
+    ] {
+        let told = mistakes(&format!("{source}{member}\n"));
+        assert!(told.contains(&format!("sources.a.{name}: ")) && told.ends_with(allowed), "{told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
+    }
+}
+
+#[test]
+fn an_empty_list_is_told_with_an_item_to_write() {
+    for (members, expected) in [
+        (
+            "verify = \"none\"\nkey = []",
+            "3:7: sources.a.key: an empty array means nothing here; write at least one item, such as [{ json = \"/id\" }], or remove it",
+        ),
+        (
+            "verify = \"none\"\nkey = { header = [] }",
+            "sources.a.key: an empty array means nothing here; write at least one item, such as [\"X-Id\"], or remove it",
+        ),
+        ("verify = \"none\"\nkey = { json = [] }", "such as [\"/id\"], or remove it"),
+        (
+            "preset = \"aws-sns\"\nverify = { topics = [] }",
+            "such as [\"arn:aws:sns:eu-central-1:123456789012:orders\"], or remove it",
+        ),
+    ] {
+        let told = mistakes(&format!("[sources.a]\n{members}\n"));
+        assert!(told.contains(expected), "{expected}\n---\n{told}");
+    }
 }

@@ -39,6 +39,23 @@ fn config_check_tells_the_mistakes_of_sources_with_all_others() {
 }
 
 #[test]
+fn an_unknown_preset_is_told_with_the_nearest_name() {
+    let place = Place::new(&[]);
+    for name in ["strip", "Stripe"] {
+        let send = ["send", "--source", "shop", "--preset", name, "--secret", "s", "{}"];
+        for command in [&["presets", "show", name][..], &send] {
+            let ended = place.run(command);
+            let told = String::from_utf8(ended.stderr).unwrap();
+            assert_ne!(ended.status.code(), Some(0), "{command:?}");
+            let expected = format!(
+                "there is no preset {name:?}; `hookbox presets` lists all of them; did you mean `stripe`?"
+            );
+            assert!(told.contains(&expected), "{command:?}: {told}");
+        }
+    }
+}
+
+#[test]
 fn config_shows_sources_without_secrets_and_its_output_can_be_used() {
     let place = Place::new(&[("SHOP_SECRET", "s3cret")]);
     let secret = "secrets = [\"env:SHOP_SECRET\"]";
