@@ -260,7 +260,10 @@ impl Layers {
                 continue;
             }
             match SETTINGS.iter().find(|setting| setting.environment_name() == variable) {
-                Some(setting) => self.set(setting, value, Origin::Environment(variable)),
+                Some(setting) => {
+                    let value = secret::without_newline(value.expose()).to_owned();
+                    self.set(setting, value.into(), Origin::Environment(variable));
+                }
                 None => self.unknown.push(variable),
             }
         }

@@ -151,6 +151,11 @@ impl<'a> Reader<'a> {
 
     pub(super) fn database(&self, name: &str) -> Option<Database> {
         let check = |secret: &Secret, (value, origin): (&str, &Origin)| {
+            if secret::has_hidden_password(secret.expose()) {
+                let allowed = format!("a URL, but {}", secret::HIDDEN_PASSWORD);
+                self.wrong(Mistake::value(origin, name, value, allowed));
+                return None;
+            }
             let read = database(secret.expose());
             read.map_err(|problem| {
                 // A URL has many parts, so the message says which part is wrong.

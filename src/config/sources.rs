@@ -16,6 +16,9 @@ use crate::domain::secret::Secret;
 use crate::domain::webhook::Source;
 use crate::sources::{Keys, Preset, Presets, Rules, Settings, SourceMap, SourceRules};
 
+/// Reads a secret or a public key from a setting, as [`secret::read`] does.
+type ReadText = fn(&str, &BTreeMap<String, Secret>) -> Result<Secret, String>;
+
 /// The sources of the settings file.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
@@ -158,12 +161,12 @@ impl SourceReader<'_, '_> {
     }
 
     fn keys<'v>(&mut self, table: &mut Table<'v>, read: &mut ReadSource, keys: &mut ReadKeys<'v>) {
-        keys.keys.secrets = self.texts("secrets", table, read, keys);
-        let public_keys = self.texts("public_keys", table, read, keys);
+        keys.keys.secrets = self.texts("secrets", secret::read, table, read, keys);
+        let public_keys = self.texts("public_keys", secret::read_public_key, table, read, keys);
         keys.keys.public_keys = public_keys.iter().map(|key| key.expose().to_owned()).collect();
         if let Some(value) = table.get("verify_token") {
             read.add_keys("verify_token", &value);
-            keys.keys.verify_token = self.secret(&value);
+            keys.keys.verify_token = self.text(&value, secret::read);
             keys.unread.extend(keys.keys.verify_token.is_none().then_some("verify_token"));
         }
     }
@@ -172,6 +175,7 @@ impl SourceReader<'_, '_> {
     fn texts<'v>(
         &mut self,
         member: &'static str,
+        read_text: ReadText,
         table: &mut Table<'v>,
         read: &mut ReadSource,
         keys: &mut ReadKeys<'v>,
@@ -180,7 +184,7 @@ impl SourceReader<'_, '_> {
         read.add_keys(member, &value);
         let mut texts = Vec::new();
         for item in value.items() {
-            match self.secret(&item) {
+            match self.text(&item, read_text) {
                 Some(text) => {
                     texts.push(text);
                     keys.values.entry(member).or_default().push(item);
@@ -203,12 +207,12 @@ impl SourceReader<'_, '_> {
         }
     }
 
-    fn secret(&mut self, item: &Value<'_>) -> Option<Secret> {
+    fn text(&mut self, item: &Value<'_>, read_text: ReadText) -> Option<Secret> {
         let Some(text) = item.text().filter(|text| !text.is_empty()) else {
             self.mistakes.push(item.wrong_secret("one text that is not empty, such as \"env:NAME\""));
             return None;
         };
-        let secret = secret::read(text, self.layers.environment());
+        let secret = read_text(text, self.layers.environment());
         secret
             .map_err(|missing| {
                 self.mistakes.push(item.wrong_secret(format_args!("a secret, but {missing}")));

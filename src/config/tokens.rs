@@ -8,7 +8,7 @@ use super::mistake::{Mistake, suggestion};
 use super::parse::Reader;
 use crate::access::{Caller, Digest, Limit, MAX_TOKEN_BYTES, Role, Tokens};
 use crate::domain::route::MAX_ROUTE_CHARS;
-use crate::domain::secret::Secret;
+use crate::domain::secret::{HIDDEN, Secret};
 use crate::routes::glob::{Names, check_route, check_source};
 
 /// The name in logs of a caller with `admin_token`.
@@ -109,9 +109,10 @@ fn read_token(read: &Reader<'_>, name: &str, value: &Value<'_>, mut table: Table
     let digest = table.get("sha256").map(|value| {
         let digest = value.text().and_then(Digest::from_hex);
         if digest.is_none() {
-            read.wrong(
-                value.wrong_secret("the SHA-256 of a token, as 64 hex digits; `hookbox token` prints it"),
-            );
+            let allowed = "the SHA-256 of a token, as 64 hex digits; `hookbox token` prints it";
+            let is_hidden = value.text() == Some(HIDDEN);
+            let hidden = if is_hidden { "; `***` stands for one that was hidden" } else { "" };
+            read.wrong(value.wrong_secret(format_args!("{allowed}{hidden}")));
         }
         digest
     });
@@ -185,7 +186,7 @@ impl fmt::Display for ReadToken {
             |items: Vec<&str>| items.iter().map(|item| format!("{item:?}")).collect::<Vec<_>>().join(", ");
         let header = format!("[tokens.{}]", self.name);
         writeln!(f, "\n{header:<44} # {}", self.origin)?;
-        writeln!(f, "sha256 = \"***\"")?;
+        writeln!(f, "sha256 = \"{HIDDEN}\"")?;
         writeln!(f, "roles = [{}]", list(self.roles.iter().map(|role| role.as_str()).collect()))?;
         for (member, globs) in [("sources", &self.sources), ("routes", &self.routes)] {
             if let Some(globs) = globs {

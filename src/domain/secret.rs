@@ -5,6 +5,9 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+/// What is shown in place of a secret. The settings take no secret that is this text: it was copied from what hides one.
+pub const HIDDEN: &str = "***";
+
 /// A secret, or a text that may contain one. `Debug` does not show it.
 #[derive(Clone)]
 pub struct Secret(String);
@@ -40,7 +43,7 @@ impl From<String> for Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
+        f.write_str(HIDDEN)
     }
 }
 

@@ -16,6 +16,7 @@ mod first_start;
 mod grpc;
 mod handlers;
 mod harness;
+mod hidden_secrets;
 mod jobs;
 mod layers;
 mod library;

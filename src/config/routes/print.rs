@@ -10,6 +10,7 @@ use super::handler::Shown;
 use crate::config::layers::Origin;
 use crate::domain::duration::duration_text;
 use crate::domain::handler::HandlerSettings;
+use crate::domain::secret::HIDDEN;
 use crate::routes::RouteSettings;
 
 impl Display for ReadRoute {
@@ -105,7 +106,7 @@ fn without_password(url: &Url) -> Url {
     let mut url = url.clone();
     if url.password().is_some() {
         // It has one, so it can have another.
-        let _ = url.set_password(Some("***"));
+        let _ = url.set_password(Some(HIDDEN));
     }
     url
 }

@@ -15,7 +15,8 @@ use crate::sources::{OnConflict, OnUnverified, SourceRules};
 fn read(folder: &TempDir, text: &str) -> Result<Sources, String> {
     let file = folder.path().join("hookbox.toml");
     std::fs::write(&file, text).expect("writes");
-    let environment = [("SHOP", "s3cret"), ("EMPTY", "")];
+    let environment =
+        [("SHOP", "s3cret"), ("SHOP_LINE", "s3cret\n"), ("SHOP_LINES", "s3cret\n\n"), ("EMPTY", "")];
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let layers = Layers::read(Some(&file), environment, []).map_err(|mistakes| mistakes.to_string())?;
     let path = format!("{}:", file.display());

@@ -24,7 +24,7 @@ use crate::domain::address::{LOCALHOST, is_localhost, refusal};
 use crate::domain::breaker::BreakerPolicy;
 use crate::domain::handler::{Http, SigningKey};
 use crate::domain::headers::OF_CONNECTION;
-use crate::domain::secret::Secret;
+use crate::domain::secret::{HIDDEN, Secret};
 
 /// The longest delay that `retry_after_cap` can allow.
 const MAX_RETRY_AFTER: Duration = DAY.saturating_mul(30);
@@ -202,6 +202,9 @@ fn url(text: &str, allow: &[IpNet]) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("{URL_ALLOWED}, but {error}"))?;
     if !["http", "https"].contains(&url.scheme()) {
         return Err(URL_ALLOWED.to_owned());
+    }
+    if url.password() == Some(HIDDEN) {
+        return Err(format!("{URL_ALLOWED}, but {}", secret::HIDDEN_PASSWORD));
     }
     if url.fragment().is_some() {
         return Err(format!("{URL_ALLOWED}, without a fragment: what follows a # is never sent"));

@@ -1,6 +1,7 @@
 //! Tests of single members: the content type, those of `verify`, and what is told of values that no member can have.
 
 use super::{mistakes, read, source};
+use crate::domain::secret::Secret;
 
 #[test]
 fn the_content_type_of_a_source_overrides_that_of_its_preset() {
@@ -119,4 +120,15 @@ fn an_empty_list_is_told_with_an_item_to_write() {
         let told = mistakes(&format!("[sources.a]\n{members}\n"));
         assert!(told.contains(expected), "{expected}\n---\n{told}");
     }
+}
+
+#[test]
+fn a_newline_at_the_end_of_a_variable_is_no_part_of_the_secret() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = |name: &str| format!("[sources.a]\npreset = \"stripe\"\nsecrets = [\"env:{name}\"]\n");
+    let sources = read(&folder, &text("SHOP_LINE")).expect("no mistakes");
+    assert!(source(&sources, "a").rules.has_secret(&Secret::from("s3cret".to_owned())));
+    let told = read(&folder, &text("SHOP_LINES")).expect_err("has a line break more");
+    let expected = "3:12: sources.a.secrets[0] = \"env:SHOP_LINES\" is not allowed: it must be a secret, but the environment variable SHOP_LINES ends with a line break (U+000A); remove it";
+    assert_eq!(told, expected);
 }

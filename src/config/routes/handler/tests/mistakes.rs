@@ -47,6 +47,11 @@ fn each_mistake_in_a_url_is_told_with_what_to_write() {
             ("url = \"file:/no/such/file\"", "4:7", "a URL, but the file /no/such/file cannot be read"),
             ("url = \"env:KEY\"", "4:7", "\"env:KEY\" is not allowed: it must be an http or https URL"),
             ("url = \"env:PRIVATE\"", "4:7", "10.0.0.1 is a private address"),
+            (
+                "url = \"https://me:***@hooks.example/\"",
+                "4:7",
+                "its password `***` stands for one that was hidden",
+            ),
         ],
     );
 }
@@ -70,17 +75,20 @@ fn every_mistake_in_http_settings_is_reported_with_a_fix() {
             ("headers = { A = \"1\", a = \"2\" }", "5:26", "`a` is set twice"),
             ("headers = { A = \"env:NONE\" }", "5:17", "\"env:NONE\" is not allowed: it must be a text, but"),
             (
-                "headers = { A = \"s3cret\\u0000\" }",
+                "headers = { A = \"s3cret\\u0000s3cret\" }",
                 "5:17",
                 "\"***\" is not allowed: it must be a text without line",
             ),
             ("headers = { A = \"env:BROKEN\" }", "5:17", "without line breaks"),
+            ("headers = { A = \"***\" }", "5:17", "stands for a secret that was hidden"),
             ("headers = { A = 1 }", "5:17", "a string"),
             ("secrets = \"\"", "5:11", "a secret that is not empty; 24 to 64 bytes are recommended"),
             ("secrets = [\"env:KEY\", \"whsec_s3cret!!\"]", "5:23", "after whsec_ it must be base64"),
             ("secrets = [\"whsec_\"]", "5:12", "a secret that is not empty"),
             ("secrets = [\"file:/no/such/file\"]", "5:12", "but the file /no/such/file cannot be read"),
             ("secrets = [7]", "5:12", "a string"),
+            ("secrets = [\"***\"]", "5:12", "stands for a secret that was hidden"),
+            ("secrets = [\"s3cret \"]", "5:12", "but the text ends with a space (U+0020); remove it"),
             ("ca = \"/no/such/file\"", "5:6", "a file with certificates in PEM, but it cannot be read"),
             ("ca = \"/dev/null\"", "5:6", "but it has no certificates"),
             ("retry_after_cap = \"0s\"", "5:19", "a duration from 1s to 30d"),
