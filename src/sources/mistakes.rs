@@ -64,8 +64,11 @@ pub(super) fn useless(settings: &Settings) -> Vec<Mistake> {
     if !key.is_empty() && key.iter().all(Part::is_constant) {
         let text = "every webhook would have the same key, and all but the first would count as duplicates; add a part that differs, such as { json = \"/id\" } or \"body\"";
         mistakes.push(Mistake::new("key", text));
-    } else if settings.split.is_some() && !key.is_empty() && !key.iter().any(Part::is_of_item) {
-        let text = "every item of a batch would have the same key, and all but one would count as duplicates; add a part of the item, such as { json = \"/id\" } or \"body\"";
+    } else if let Some(split) = &settings.split
+        && !key.is_empty()
+        && !key.iter().any(|part| part.is_of_item(split))
+    {
+        let text = "items of a batch could have the same key, and all but one would count as duplicates; add a part that is always of the item, such as { json = \"/id\" } or \"body\"; of a `first`, every part has to be of the item, or to have the `unless_content_type` of batches";
         mistakes.push(Mistake::new("key", text));
     }
     if settings.split.as_ref().is_some_and(Split::takes_all)

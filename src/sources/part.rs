@@ -13,6 +13,7 @@ use super::hex;
 use super::json::{Document, Pointer};
 use super::place::{List, Listed, Place, or};
 use super::request::{HeaderName, Request};
+use super::split::Split;
 
 /// A part of an idempotency key or of an event type.
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ pub(super) enum Part {
     Name(List<Pointer>),
     /// The first of these parts that is there.
     First(List<Part>),
+    /// A part of the requests whose content type does not begin with this text.
+    UnlessType(Box<Part>, String),
 }
 
 /// What parts are looked for in.
@@ -71,14 +74,25 @@ impl Part {
                 Some(there.last().to_owned())
             }
             Self::First(List(parts)) => parts.iter().find_map(|part| part.find(found)),
+            Self::UnlessType(..) => self.in_request(request)?.find(found),
         }
     }
 
-    /// Whether the part can differ between the items of a batch.
-    pub(super) fn is_of_item(&self) -> bool {
+    /// The part that requests of this content type have in the place of this one; none if they have none.
+    pub(super) fn in_request(&self, request: &Request<'_>) -> Option<&Self> {
+        match self {
+            Self::UnlessType(part, beginning) => (!request.is_of_type(beginning)).then_some(&**part),
+            part => Some(part),
+        }
+    }
+
+    /// Whether whatever is found in a batch is of the item, so that items can differ.
+    pub(super) fn is_of_item(&self, split: &Split) -> bool {
         match self {
             Self::Body | Self::Request | Self::Name(_) | Self::Of(Place::Json(_)) => true,
-            Self::First(List(parts)) => parts.iter().any(Self::is_of_item),
+            // An item that does not have the first one gets the next one.
+            Self::First(List(parts)) => parts.iter().all(|part| part.is_of_item(split)),
+            Self::UnlessType(part, beginning) => split.is_of_type(beginning) || part.is_of_item(split),
             Self::Text(_) | Self::Outer(_) | Self::Decoded(_) | Self::Of(_) => false,
         }
     }
@@ -88,6 +102,7 @@ impl Part {
         match self {
             Self::Text(_) => true,
             Self::First(List(parts)) => parts.first().is_some_and(Self::is_constant),
+            Self::UnlessType(part, _) => part.is_constant(),
             Self::Body | Self::Request | Self::Of(_) | Self::Decoded(_) | Self::Outer(_) | Self::Name(_) => {
                 false
             }
@@ -134,6 +149,7 @@ impl fmt::Display for Part {
                 let parts = parts.iter().map(ToString::to_string).collect::<Vec<_>>();
                 f.write_str(&parts.join(" or "))
             }
+            Self::UnlessType(part, _) => part.fmt(f),
         }
     }
 }
@@ -150,11 +166,20 @@ struct Members {
     name: Option<List<Pointer>>,
     first: Option<List<Part>>,
     decode: Option<Decode>,
+    unless_content_type: Option<String>,
 }
 
 impl Members {
     fn part(self) -> Result<Part, &'static str> {
-        let Self { header, json, form, query, outer, text, name, first, decode } = self;
+        let Self { header, json, form, query, outer, text, name, first, decode, unless_content_type } = self;
+        let is_wrong = |beginning: &String| {
+            beginning.is_empty() || beginning.contains(|c: char| c == ';' || c.is_whitespace())
+        };
+        if unless_content_type.as_ref().is_some_and(is_wrong) {
+            return Err(
+                "`unless_content_type` must be the beginning of a media type, such as \"application/cloudevents\"",
+            );
+        }
         if text.as_ref().is_some_and(String::is_empty) {
             return Err("`text` is empty");
         }
@@ -173,7 +198,10 @@ impl Members {
         ];
         let mut parts = parts.into_iter().flatten();
         match (parts.next(), parts.next()) {
-            (Some(part), None) => Ok(part),
+            (Some(part), None) => Ok(match unless_content_type {
+                Some(beginning) => Part::UnlessType(Box::new(part), beginning),
+                None => part,
+            }),
             _ => Err(
                 "a part has exactly one of `header`, `json`, `form`, `query`, `outer`, `text`, `name` and `first`",
             ),

@@ -80,6 +80,11 @@ impl<'a> Request<'a> {
         media_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii()
     }
 
+    /// Whether the content type begins with this text, whatever its capitals.
+    pub(super) fn is_of_type(&self, beginning: &str) -> bool {
+        begins_with(self.media_type(), beginning)
+    }
+
     fn is_form(&self) -> bool {
         self.media_type().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
     }
@@ -111,6 +116,12 @@ impl fmt::Display for HeaderName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Whether a media type begins with this text, whatever its capitals.
+pub(super) fn begins_with(media_type: &[u8], beginning: &str) -> bool {
+    let start = media_type.get(..beginning.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(beginning.as_bytes()))
 }
 
 fn field(form: &[u8], name: &str) -> Option<String> {

@@ -133,18 +133,18 @@ pub fn check_signs_again(rules: &Rules) -> Result<(), SignError> {
 /// Adds the key and the event type. Errors: also `KeyNotSet` and `TypeNotSet`.
 fn named(mut draft: Draft, rules: &Rules) -> Result<Draft, SignError> {
     // In a batch, each item has its own.
-    let is_batch =
-        draft.with_request(|request| rules.split.as_ref().is_some_and(|split| split.takes(request)));
+    let batch = draft.with_request(|request| rules.split.as_ref().filter(|split| split.takes(request)));
+    let is_batch = batch.is_some();
     // The type can be a part of the key.
     match (draft.event_type.clone(), rules.event_type.first()) {
         (Some(event_type), Some(part)) => {
             draft.fill(part, &event_type, is_batch)?;
-            if draft.value(part, is_batch) != Some(event_type) {
+            if draft.value(part, batch) != Some(event_type) {
                 return Err(SignError::TypeNotSet);
             }
         }
         (Some(_), None) => return Err(SignError::TypeNotSet),
-        (None, Some(part)) if rules.event_type.iter().all(|part| draft.value(part, is_batch).is_none()) => {
+        (None, Some(part)) if rules.event_type.iter().all(|part| draft.value(part, batch).is_none()) => {
             match draft.fill(part, TEST_TYPE, is_batch) {
                 // The webhook can do without a type.
                 Ok(()) | Err(SignError::NoObject | SignError::NoForm) => {}
@@ -157,7 +157,7 @@ fn named(mut draft: Draft, rules: &Rules) -> Result<Draft, SignError> {
     for part in &rules.key {
         draft.fill(part, &key, is_batch)?;
     }
-    let has_key = rules.key.iter().any(|part| draft.value(part, is_batch).as_ref() == Some(&key));
+    let has_key = rules.key.iter().any(|part| draft.value(part, batch).as_ref() == Some(&key));
     if draft.key.is_some() && !has_key {
         return Err(SignError::KeyNotSet);
     }

@@ -310,7 +310,7 @@ fn what_is_missing_is_told_with_what_to_write() {
         ),
         (
             "[sources.a]\nverify = \"none\"\nkey = [{ header = \"X-Id\" }, { outer = \"/id\" }]\nsplit = \"/items\"\n",
-            "3:7: sources.a.key: every item of a batch would have the same key",
+            "3:7: sources.a.key: items of a batch could have the same key",
         ),
         (
             "[sources.a]\nverify = \"none\"\nkey = { query = [\"id\", \"\"] }\n",

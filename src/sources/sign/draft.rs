@@ -13,6 +13,7 @@ use crate::sources::json::{Document, Pointer};
 use crate::sources::part::{Found, Part};
 use crate::sources::place::{List, Place};
 use crate::sources::request::Request;
+use crate::sources::split::Split;
 
 /// What CloudEvents percent-encodes in headers, besides what is not ASCII (HTTP Protocol Binding 1.0.2, section 3.1.3.2).
 const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
@@ -67,9 +68,9 @@ impl Draft {
         self.with_request(|request| place.find(request, &Document::new(request.body)).is_some())
     }
 
-    /// The value of a part; none for one that each item of a batch has.
-    pub(super) fn value(&self, part: &Part, is_batch: bool) -> Option<String> {
-        if is_batch && part.is_of_item() {
+    /// The value of a part; none for one that each item of a batch has. `batch` is what makes the request one.
+    pub(super) fn value(&self, part: &Part, batch: Option<&Split>) -> Option<String> {
+        if batch.is_some_and(|split| part.is_of_item(split)) {
             return None;
         }
         self.with_request(|request| {
@@ -90,16 +91,23 @@ impl Draft {
             }
             Part::Outer(pointers) => self.fill(&Part::Of(Place::Json(pointers.clone())), value, false),
             Part::First(List(parts)) => {
+                let parts =
+                    parts.iter().filter_map(|part| self.with_request(|request| part.in_request(request)));
+                let parts = parts.collect::<Vec<_>>();
                 let has = |part: &Part| match part {
                     Part::Of(place) => self.has(place),
                     Part::Decoded(names) => self.has(&Place::Header(names.clone())),
                     _ => false,
                 };
-                match parts.first().filter(|_| !parts.iter().any(has)) {
+                match parts.first().filter(|_| !parts.iter().copied().any(has)) {
                     Some(first) => self.fill(first, value, is_batch),
                     None => Ok(()),
                 }
             }
+            Part::UnlessType(..) => match self.with_request(|request| part.in_request(request)) {
+                Some(part) => self.fill(part, value, is_batch),
+                None => Ok(()),
+            },
             Part::Body | Part::Request | Part::Text(_) | Part::Name(_) => Ok(()),
         }
     }

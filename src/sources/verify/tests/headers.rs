@@ -118,6 +118,7 @@ fn header_names(part: &Part) -> Vec<&str> {
             names.iter().map(|name| name.as_str()).collect()
         }
         Part::First(List(parts)) => parts.iter().flat_map(header_names).collect(),
+        Part::UnlessType(part, _) => header_names(part),
         _ => Vec::new(),
     }
 }

@@ -186,3 +186,20 @@ async fn cloudevents_come_in_all_three_modes(#[values(Sqlite, Postgres)] store: 
     let second = hookbox.rest.webhook(&text(&webhooks[1], "id")).await;
     assert_eq!(second["content_type"], "application/cloudevents+json; charset=utf-8");
 }
+
+#[rstest]
+#[tokio::test]
+async fn every_event_of_a_cloudevents_batch_is_stored_whatever_its_headers_say(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let hookbox = Hookbox::with_routes(store, "[sources.cloudevents]\npreset = \"cloudevents\"\n");
+    let event = |id: u8| format!(r#"{{"specversion":"1.0","id":"{id}","source":"/a","type":"t"}}"#);
+    let batch = super::request(&hookbox.rest, reqwest::Method::POST, "cloudevents")
+        .header("content-type", "application/cloudevents-batch+json")
+        .header("ce-id", "X")
+        .header("ce-source", "/p")
+        .body(format!("[{},{},{}]", event(1), event(2), event(3)));
+    let answer = Answer::of(batch).await;
+    assert_eq!((answer.status, &answer.json()["accepted"]), (202, &json!(3)), "{}", answer.text);
+    assert_eq!(keys(&hookbox.rest, "cloudevents").await, ["/a:1", "/a:2", "/a:3"]);
+}

@@ -31,7 +31,7 @@ fn config_check_tells_the_mistakes_of_sources_with_all_others() {
         "hookbox.toml:2:1: the setting `source` is not known; did you mean `sources`?",
         "hookbox.toml:4:1: routes[0].nam is not known",
         "hookbox.toml:7:12: sources.shop.secrets[0] = \"env:NO_SUCH_VARIABLE\"",
-        "hookbox.toml:10:7: sources.erp.key: every item of a batch would have the same key",
+        "hookbox.toml:10:7: sources.erp.key: items of a batch could have the same key",
     ] {
         assert!(told.contains(mistake), "{mistake}: {told}");
     }
