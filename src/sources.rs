@@ -17,6 +17,7 @@ mod jwt;
 mod keys;
 mod lines;
 mod map;
+mod missing;
 mod mistakes;
 mod part;
 mod place;

@@ -97,6 +97,16 @@ impl Part {
         }
     }
 
+    /// Whether the part can be in the JSON of a body.
+    pub(super) fn is_in_json(&self) -> bool {
+        match self {
+            Self::Of(Place::Json(_)) | Self::Outer(_) | Self::Name(_) => true,
+            Self::First(List(parts)) => parts.iter().any(Self::is_in_json),
+            Self::UnlessType(part, _) => part.is_in_json(),
+            Self::Body | Self::Request | Self::Text(_) | Self::Of(_) | Self::Decoded(_) => false,
+        }
+    }
+
     /// Whether the part is the same in every webhook.
     pub(super) fn is_constant(&self) -> bool {
         match self {

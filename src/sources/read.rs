@@ -6,8 +6,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::hex;
 use super::json::{Document, Items, items};
-use super::part::{Found, Part};
-use super::place::Place;
+use super::missing::{missing, no_json};
+use super::part::Found;
 use super::request::Request;
 use super::rules::Rules;
 use crate::domain::webhook::{EventType, IdempotencyKey, MAX_NAME_CHARS};
@@ -57,7 +57,7 @@ pub fn read<'a>(request: &Request<'a>, rules: &Rules) -> Result<Vec<Item<'a>>, R
         return Ok(vec![read_item(found, rules)?]);
     };
     let wrong = |detail: String| ReadError { item: None, detail };
-    let json = whole.json().ok_or_else(|| wrong("the body is not valid JSON".to_owned()))?;
+    let json = whole.json().ok_or_else(|| wrong(no_json(request.body).to_owned()))?;
     let array = match split.array.find(json).and_then(|array| items(array, MAX_BATCH_ITEMS)) {
         Some(Items::All(array)) => array,
         Some(Items::TooMany) => {
@@ -79,29 +79,18 @@ fn read_item<'a>(found: Found<'_, 'a>, rules: &Rules) -> Result<Item<'a>, ReadEr
     let wrong = |detail: String| ReadError { item: found.at, detail };
     let mut parts = Vec::with_capacity(rules.key.len());
     for part in &rules.key {
-        parts.push(part.find(found).ok_or_else(|| wrong(missing(part)))?);
+        parts.push(part.find(found).ok_or_else(|| wrong(missing(part, found.whole)))?);
     }
-    let key = IdempotencyKey::new(short(joined(&parts)))
+    let key = IdempotencyKey::new(valid_key(joined(&parts)))
         .map_err(|error| wrong(format!("the idempotency key is not valid: {}", error.detail())))?;
     let types = rules.event_type.iter().filter_map(|part| part.find(found)).collect::<Vec<_>>();
     let event_type = if types.is_empty() {
         None
     } else {
-        let event_type = EventType::new(types.join("."));
+        let event_type = EventType::new(valid_event_type(&types.join(".")));
         Some(event_type.map_err(|error| wrong(format!("the event type is not valid: {}", error.detail())))?)
     };
     Ok(Item { key, event_type, body: found.item.bytes(), is_part: found.at.is_some() })
-}
-
-fn missing(part: &Part) -> String {
-    let otherwise = match part {
-        // Of a repeated member, the last one counts.
-        Part::Of(Place::Json(_)) | Part::Outer(_) => ", empty, or no string, number or boolean",
-        Part::Of(Place::Header(_)) | Part::Decoded(_) => ", empty, not UTF-8, or there more than once",
-        Part::Of(_) => ", empty, or there more than once",
-        _ => "",
-    };
-    format!("{part} is missing{otherwise}; the idempotency key is made of it")
 }
 
 /// Joins the parts of a key by `:`, so that different parts never make the same key: `:` and `\` in a part get a `\`
@@ -116,12 +105,19 @@ fn joined(parts: &[String]) -> String {
     }
 }
 
-/// A key that is too long is replaced by its digest.
-fn short(key: String) -> String {
-    if key.len() > MAX_NAME_CHARS && key.chars().nth(MAX_NAME_CHARS).is_some() {
+/// A key that is too long, or has a control character, is replaced by its digest.
+fn valid_key(key: String) -> String {
+    let is_long = key.len() > MAX_NAME_CHARS && key.chars().nth(MAX_NAME_CHARS).is_some();
+    if is_long || key.contains(char::is_control) {
         return format!("sha256:{}", hex::encode(&Sha256::digest(key.as_bytes())));
     }
     key
+}
+
+/// An event type that is too long is cut, and its control characters are replaced: a webhook is not refused for them.
+fn valid_event_type(event_type: &str) -> String {
+    let characters = event_type.chars().take(MAX_NAME_CHARS);
+    characters.map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -200,7 +196,6 @@ mod tests {
             ("key = { json = \"/id\" }", r#"{"id":""}"#, "the JSON value `/id` is missing"),
             ("key = { json = \"/id\" }", r#"{"id":null}"#, "the JSON value `/id` is missing"),
             ("key = [{ text = \"a\" }, { query = \"id\" }]", "", "the query parameter `id` is missing"),
-            ("key = { json = \"/id\" }", r#"{"id":"a\nb"}"#, "the idempotency key is not valid"),
         ] {
             let error = read_with(settings, &[("x-id", b"")], body).expect_err(settings);
             assert!(error.starts_with(named), "{error}");
@@ -238,11 +233,25 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_too_long_is_replaced_by_its_digest() {
+    fn a_key_that_is_too_long_or_has_a_control_character_is_replaced_by_its_digest() {
         let key = read_with("key = { json = \"\" }", &[], &format!("\"{}\"", "ä".repeat(256)));
         assert!(key.expect("reads")[0].0.starts_with("sha256:"));
         let long = "ä".repeat(255);
         assert_eq!(read_with("key = { json = \"\" }", &[], &format!("\"{long}\"")), one(&long, "-"));
+        // That of `printf 'a\nb' | sha256sum`.
+        let digest = "sha256:7e18f737311b2dc3b2f269dd78396b0351f14fb66efa879f768cb23181883c78";
+        assert_eq!(read_with("key = { json = \"\" }", &[], r#""a\nb""#), one(digest, "-"));
+    }
+
+    #[test]
+    fn an_event_type_that_is_too_long_or_has_a_control_character_refuses_no_webhook() {
+        let settings = "key = { json = \"/id\" }\nevent_type = [{ json = \"/t\" }, { json = \"/a\" }]";
+        let of = |of: &str| read_with(settings, &[], &format!(r#"{{"id":1,"t":"{of}","a":"b"}}"#));
+        let fits = "ä".repeat(253);
+        assert_eq!(of(&fits), one("1", &format!("{fits}.b")));
+        assert_eq!(of(&format!("{fits}c")), one("1", &format!("{fits}c.")));
+        assert_eq!(of(&"ä".repeat(1_000)), one("1", &"ä".repeat(255)));
+        assert_eq!(of(r"a\nb\u0000"), one("1", "a\u{fffd}b\u{fffd}.b"));
     }
 
     #[test]
