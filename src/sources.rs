@@ -37,7 +37,7 @@ mod vectors;
 mod verify;
 
 pub use self::fetched::{FetchedKeys, KeyAddress, KeyServer, Known, KnownKeys};
-pub use self::handshake::{HandshakeAnswer, handshake, lacks_token};
+pub use self::handshake::{Handshake, HandshakeAnswer, handshake, lacks_token};
 pub use self::keys::Keys;
 pub(crate) use self::lines::{INSTEAD, example_of};
 pub use self::map::{SourceMap, SourceRules};

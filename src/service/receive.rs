@@ -30,8 +30,8 @@ use crate::domain::verdict::{Cause, Verdict};
 use crate::domain::webhook::NewWebhook;
 use crate::keys::KeyFetcher;
 use crate::sources::{
-    HandshakeAnswer, OnUnverified, Request, Rules, SourceMap, SourceRules, Verification, handshake,
-    verify_with,
+    Handshake, HandshakeAnswer, OnUnverified, Request, Rules, SourceMap, SourceRules, Verification,
+    handshake, verify_with,
 };
 use crate::store::Accepted;
 
@@ -169,9 +169,16 @@ impl Service {
             received_at: head.arrived.at,
         };
         let verdict = self.verdict(source, &request, head.arrived).await;
-        let answer = apart(body.len(), || handshake(&request, verdict, &source.rules)).await;
-        if let Some(answer) = answer {
-            return Receipt::of(self.answer_handshake(source, &head, body.len(), answer).await);
+        match apart(body.len(), || handshake(&request, verdict, &source.rules)).await {
+            Some(Handshake::Answered(answer)) => {
+                return Receipt::of(self.answer_handshake(source, &head, body.len(), answer).await);
+            }
+            Some(Handshake::Wrong(problem)) => {
+                self.count_request(&source.name, Counted::Malformed);
+                let error = refuse::wrong_handshake(source, &problem);
+                return Receipt::of(Err(self.reject(source, &head, body.len(), error)));
+            }
+            None => {}
         }
         match self.webhooks(source, &head, &request, verdict).await {
             Ok((webhooks, used)) => {

@@ -3,7 +3,9 @@
 //! They are no oracle for signatures: a value that is echoed or signed has a strict shape, and a text of that shape is
 //! not verified by its HMAC if a handshake answers that HMAC to every client.
 
+mod condition;
 mod problems;
+mod shape;
 
 use std::collections::BTreeMap;
 
@@ -12,10 +14,13 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::hmac;
 use serde::Deserialize;
 
+use self::condition::Condition;
+use self::shape::Shape;
 use super::hex;
-use super::json::{Document, Pointer};
-use super::place::{List, Place};
-use super::request::{HeaderName, Request};
+use super::json::Document;
+use super::missing::unread;
+use super::place::Place;
+use super::request::Request;
 use super::rules::Rules;
 use super::scheme::{Encoding, Hash};
 use super::senders::{self, Visit};
@@ -23,17 +28,20 @@ use super::settings::Success;
 use crate::domain::secret::Secret;
 use crate::domain::verdict::Verdict;
 
-/// The longest value that is echoed or signed, in characters.
-const MAX_VALUE_CHARS: usize = 1024;
-
 /// The longest body of a handshake that shows a token, in bytes.
 const MAX_SHOWN_BYTES: usize = 4096;
 
-/// The longest number that is echoed, in characters.
-const MAX_DIGITS: usize = 64;
-
 /// The statuses of answers that cannot have a body (RFC 9110).
 pub(super) const WITHOUT_BODY: [u16; 2] = [204, 205];
+
+/// A request that meets the conditions of a handshake. It is no webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// It is answered so.
+    Answered(HandshakeAnswer),
+    /// It is not answered. The text says what is wrong, and has no full stop.
+    Wrong(String),
+}
 
 /// The answer to a handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,33 +97,6 @@ enum Method {
     Options,
 }
 
-/// What a request of the handshake has.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Condition {
-    header: Option<List<HeaderName>>,
-    json: Option<List<Pointer>>,
-    form: Option<List<String>>,
-    query: Option<List<String>>,
-    equals: Option<String>,
-    #[serde(default)]
-    token: bool,
-    present: Option<bool>,
-}
-
-/// The characters that a value may have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Shape {
-    /// `A-Z`, `a-z`, `0-9` and `._~+/=-`.
-    #[default]
-    Token,
-    /// Printable ASCII and spaces, without what HTML and JSON give a meaning.
-    Text,
-    /// `0-9`.
-    Digits,
-}
-
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HmacSettings {
@@ -134,17 +115,23 @@ struct AnswerSettings {
     headers: BTreeMap<String, String>,
 }
 
-/// The answer to a request that is a handshake; none if it is not. `verdict` is what verifying the request found: one
-/// that has to be signed, but is not, is no handshake. Of several that match, the first answers.
-pub fn handshake(request: &Request<'_>, verdict: Verdict, rules: &Rules) -> Option<HandshakeAnswer> {
+/// What a request is as a handshake; none if it is no handshake. `verdict` is what verifying the request found: one that has
+/// to be signed, but is not, is no handshake. Of several whose conditions it meets, the first that can answers.
+pub fn handshake(request: &Request<'_>, verdict: Verdict, rules: &Rules) -> Option<Handshake> {
     let document = Document::new(request.body);
-    rules.handshakes.iter().find_map(|handshake| {
-        (handshake.is_by(request.method)
+    let mut wrong = None;
+    for handshake in &rules.handshakes {
+        let is_one = handshake.is_by(request.method)
             && handshake.is_allowed(verdict)
-            && handshake.matches(request, &document, rules.verify_token.as_ref()))
-        .then(|| handshake.answer(request, &document, rules.secrets.first()))
-        .flatten()
-    })
+            && handshake.matches(request, &document, rules.verify_token.as_ref());
+        if is_one {
+            match handshake.answer(request, &document, rules.secrets.first()) {
+                Ok(answer) => return Some(Handshake::Answered(answer)),
+                Err(problem) => wrong = wrong.or(Some(problem)),
+            }
+        }
+    }
+    wrong.map(Handshake::Wrong)
 }
 
 /// Whether a handshake by the method of a request needs `verify_token`, and the request does not have it.
@@ -206,24 +193,35 @@ impl HandshakeSettings {
         !(self.has_to_be_verified() && matches!(verdict, Verdict::Unverified(_)))
     }
 
+    /// Whether a request meets the conditions. If there are none, it is the value that makes it a handshake; a token that is
+    /// shown always does.
     fn matches(&self, request: &Request<'_>, document: &Document<'_>, token: Option<&Secret>) -> bool {
+        let has_value = || self.value.as_ref().is_none_or(|place| place.is_there(request, document));
         self.when.iter().all(|condition| condition.holds(request, document, token))
+            && (!self.when.is_empty() || has_value())
+            && self.show.as_ref().is_none_or(|name| only_member(request.body, name).is_some())
     }
 
+    /// The answer to a request that meets the conditions. Errors: why there is none.
     fn answer(
         &self,
         request: &Request<'_>,
         document: &Document<'_>,
         secret: Option<&Secret>,
-    ) -> Option<HandshakeAnswer> {
+    ) -> Result<HandshakeAnswer, String> {
         let value = match &self.value {
             None => String::new(),
-            Some(place) => place.find(request, document).filter(|value| self.shape.admits(value))?,
+            Some(place) => {
+                let found = place.find(request, document);
+                let value = found.ok_or_else(|| format!("{place} is missing{}", unread(place)))?;
+                self.shaped(value).ok_or_else(|| format!("{place} does not have {}", self.shape))?
+            }
         };
         let signature = match self.hmac {
             None => String::new(),
             Some(HmacSettings { algorithm, encoding }) => {
-                let key = hmac::Key::new(algorithm.hmac(), secret?.expose().as_bytes());
+                let secret = secret.ok_or("the source has no secret with which to answer it")?;
+                let key = hmac::Key::new(algorithm.hmac(), secret.expose().as_bytes());
                 let tag = hmac::sign(&key, value.as_bytes());
                 match encoding {
                     Encoding::Hex => hex::encode(tag.as_ref()),
@@ -234,17 +232,23 @@ impl HandshakeSettings {
         };
         let visit = match self.visit {
             None => None,
-            Some(VisitSettings::AwsSns) => Some(senders::subscription(request.body)?),
+            Some(VisitSettings::AwsSns) => {
+                let visit = senders::subscription(request.body);
+                Some(visit.ok_or("its `SubscribeURL` is not that of Amazon SNS for its topic and token")?)
+            }
         };
         let token = match &self.show {
             None => None,
-            Some(name) => Some(only_member(request.body, name).filter(|token| self.shape.admits(token))?),
+            Some(name) => {
+                let token = only_member(request.body, name).and_then(|token| self.shaped(token));
+                Some(token.ok_or_else(|| format!("the member `{name}` does not have {}", self.shape))?)
+            }
         };
         let filled = |text: &str| text.replace("{value}", &value).replace("{hmac}", &signature);
         let AnswerSettings { status, content_type, headers, .. } = &self.answer;
         let body = filled(self.body_template());
         let content_type = content_type.as_deref().unwrap_or("text/plain; charset=utf-8");
-        Some(HandshakeAnswer {
+        Ok(HandshakeAnswer {
             status: status.map_or(200, |status| status.0),
             content_type: (!body.is_empty()).then(|| content_type.to_owned()),
             headers: headers.iter().map(|(name, value)| (name.clone(), filled(value))).collect(),
@@ -253,37 +257,9 @@ impl HandshakeSettings {
             token: token.map(Secret::from),
         })
     }
-}
 
-impl Condition {
-    /// Where the condition looks; none if it does not say it. Errors: what is wrong with the place.
-    fn place(&self) -> Result<Option<Place>, &'static str> {
-        let Self { header, json, form, query, .. } = self.clone();
-        Place::only(header, json, form, query)
-    }
-
-    fn holds(&self, request: &Request<'_>, document: &Document<'_>, token: Option<&Secret>) -> bool {
-        let Ok(Some(place)) = self.place() else { return false };
-        if let Some(present) = self.present {
-            return place.is_there(request, document) == present;
-        }
-        match (place.find(request, document), &self.equals) {
-            (Some(found), Some(text)) => found == *text,
-            (Some(found), None) => token.is_some_and(|token| Secret::from(found).is_same(token)),
-            (None, _) => false,
-        }
-    }
-}
-
-impl Shape {
-    fn admits(self, value: &str) -> bool {
-        let is_allowed: fn(u8) -> bool = match self {
-            Self::Token => |byte| byte.is_ascii_alphanumeric() || b"._~+/=-".contains(&byte),
-            Self::Text => |byte| (b' '..=b'~').contains(&byte) && !b"\"\\<>&'".contains(&byte),
-            Self::Digits => |byte| byte.is_ascii_digit(),
-        };
-        let most = if self == Self::Digits { MAX_DIGITS } else { MAX_VALUE_CHARS };
-        !value.is_empty() && value.len() <= most && value.bytes().all(is_allowed)
+    fn shaped(&self, value: String) -> Option<String> {
+        Some(value).filter(|value| self.shape.admits(value))
     }
 }
 

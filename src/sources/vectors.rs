@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::settings::Verify;
 use super::{
-    KeyAddress, Keys, Known, KnownKeys, Mistake, Presets, Request, Rules, Settings, Verification, handshake,
-    read, verify_with,
+    Handshake, KeyAddress, Keys, Known, KnownKeys, Mistake, Presets, Request, Rules, Settings, Verification,
+    handshake, read, verify_with,
 };
 use crate::domain::secret::Secret;
 use crate::domain::verdict::Verdict;
@@ -251,6 +251,11 @@ fn handshakes_of_the_senders_are_answered() {
         let answer = vector.with_request(&vector.body(), |request| {
             handshake(request, vector.verify(request, &rules), &rules)
         });
+        let answer = match answer {
+            Some(Handshake::Answered(answer)) => Some(answer),
+            Some(Handshake::Wrong(problem)) => panic!("{name}: {problem}"),
+            None => None,
+        };
         let answer = answer.map(|answer| Answer {
             status: answer.status,
             content_type: answer.content_type,
@@ -272,7 +277,8 @@ fn every_handshake_of_every_preset_has_a_request() {
                 let mut alone = rules.clone();
                 alone.handshakes = vec![rules.handshakes[at].clone()];
                 vector.with_request(&vector.body(), |request| {
-                    handshake(request, vector.verify(request, &rules), &alone).is_some()
+                    let answer = handshake(request, vector.verify(request, &rules), &alone);
+                    matches!(answer, Some(Handshake::Answered(_)))
                 })
             };
             let mut of_preset = vectors.iter().filter(|vector| vector.preset == name);

@@ -14,7 +14,7 @@ use hookbox::internals::domain::secret::Secret;
 use hookbox::internals::domain::verdict::{Cause, Verdict};
 use hookbox::internals::domain::webhook::Source;
 use hookbox::internals::keys::{FetchError, KeyFetcher, Network};
-use hookbox::internals::sources::{Keys, Presets, Request, Rules, Settings, Visit, handshake};
+use hookbox::internals::sources::{Handshake, Keys, Presets, Request, Rules, Settings, Visit, handshake};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -211,7 +211,11 @@ async fn a_key_that_google_has_just_begun_to_use_is_told_as_temporary_until_the_
 async fn a_subscription_is_confirmed_by_a_visit() {
     let sent = Sent::of("handshakes", "aws-sns");
     let headers = sent.headers();
-    let answer = handshake(&sent.request(&headers), Verdict::Verified, &sent.rules).expect("a handshake");
+    let Some(Handshake::Answered(answer)) =
+        handshake(&sent.request(&headers), Verdict::Verified, &sent.rules)
+    else {
+        panic!("it is no handshake")
+    };
     let visit = answer.visit.expect("a visit");
     let server = KeyServer::start(Does::answer("<ConfirmSubscriptionResponse/>")).await;
     let fetching = Fetching::from(&server);
@@ -236,7 +240,11 @@ async fn a_subscription_is_confirmed_by_a_visit() {
 async fn a_certificate_of_another_host_is_told_when_a_subscription_is_confirmed() {
     let sent = Sent::of("handshakes", "aws-sns");
     let headers = sent.headers();
-    let answer = handshake(&sent.request(&headers), Verdict::Verified, &sent.rules).expect("a handshake");
+    let Some(Handshake::Answered(answer)) =
+        handshake(&sent.request(&headers), Verdict::Verified, &sent.rules)
+    else {
+        panic!("it is no handshake")
+    };
     let visit = answer.visit.expect("a visit");
     let authority = Authority::new();
     let issued = authority.issue_for(&["www.evil.example"]);

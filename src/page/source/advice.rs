@@ -28,8 +28,8 @@ pub(super) fn advice(rejection: &Rejection) -> Option<String> {
 fn of_reason(reason: &str) -> Option<&'static str> {
     match reason {
         "MALFORMED_WEBHOOK" => Some(
-            "The webhooks of the request cannot be read. Compare key, event_type and split of this source with what the \
-             sender sends.",
+            "The webhooks of the request cannot be read. Compare key, event_type, split and handshakes of this source with \
+             what the sender sends.",
         ),
         "UNAUTHENTICATED" | "TOO_MANY_FAILED_TOKENS" | "FORBIDDEN" | "SOURCE_NOT_FOUND" => Some(
             "The source verifies nothing, so every request needs a token with the role submit that sees the source. Give the \

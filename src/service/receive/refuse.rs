@@ -68,6 +68,16 @@ pub(super) fn no_handshake(
     (Counted::Malformed, Error::new(Reason::MalformedWebhook, detail))
 }
 
+/// The error of a request that meets the conditions of a handshake, and has this problem.
+pub(super) fn wrong_handshake(source: &SourceRules, problem: &str) -> Error {
+    let detail = format!(
+        "the request is not a handshake of the source `{}`: {problem}; compare `handshakes` of the source with what the \
+         sender sends; nothing of the request is stored",
+        source.name
+    );
+    Error::new(Reason::MalformedWebhook, detail)
+}
+
 /// The error of a handshake whose visit failed, by this problem.
 pub(super) fn not_confirmed(problem: &str) -> Error {
     let detail = format!(

@@ -1,6 +1,7 @@
 //! What is wrong in the settings of a handshake.
 
-use super::{HandshakeSettings, Method, Shape, WITHOUT_BODY};
+use super::shape::Shape;
+use super::{HandshakeSettings, Method, WITHOUT_BODY};
 use crate::sources::request::HeaderName;
 
 /// The headers by which HTTP delimits an answer.

@@ -1,5 +1,8 @@
 //! Tests of handshakes.
 
+mod wrong;
+
+use super::shape::MAX_VALUE_CHARS;
 use super::*;
 use crate::domain::verdict::Cause;
 use crate::sources::fixture::{self, request, rules, settings, with_keys};
@@ -8,7 +11,10 @@ use crate::sources::vectors::vectors;
 use crate::sources::verify;
 
 fn answered(request: &Request<'_>, rules: &Rules) -> Option<HandshakeAnswer> {
-    handshake(request, verify(request, rules), rules)
+    match handshake(request, verify(request, rules), rules)? {
+        Handshake::Answered(answer) => Some(answer),
+        Handshake::Wrong(_) => None,
+    }
 }
 
 const UNSIGNED: &str = "verify = \"none\"\nkey = \"body\"\n";
@@ -192,7 +198,8 @@ fn a_url_is_visited_only_for_a_verified_request() {
     assert_eq!(answered(&request(&[], &body), &rules(settings, &[])), None, "the source verifies nothing");
     let rules = vector.rules();
     vector.with_request(&body, |request| {
-        assert!(handshake(request, Verdict::Verified, &rules).is_some_and(|answer| answer.visit.is_some()));
+        let answer = handshake(request, Verdict::Verified, &rules);
+        assert!(matches!(answer, Some(Handshake::Answered(answer)) if answer.visit.is_some()));
         for verdict in [Verdict::None, Verdict::Unverified(Cause::SignatureMismatch)] {
             assert_eq!(handshake(request, verdict, &rules), None, "{verdict:?}");
         }

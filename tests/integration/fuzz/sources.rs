@@ -6,8 +6,8 @@ use std::sync::{Arc, LazyLock};
 use hookbox::internals::domain::secret::Secret;
 use hookbox::internals::domain::verdict::Verdict;
 use hookbox::internals::sources::{
-    KeyAddress, KeyServer, Keys, Known, KnownKeys, Presets, Request, Rules, Settings, Verification,
-    handshake, read, verify, verify_with,
+    Handshake, KeyAddress, KeyServer, Keys, Known, KnownKeys, Presets, Request, Rules, Settings,
+    Verification, handshake, read, verify, verify_with,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -140,7 +140,7 @@ fn verified(request: &Request<'_>, sender: &Sender) -> Verdict {
 
 /// Checks what handshakes are answered, and which webhooks are read.
 fn check(request: &Request<'_>, verdict: Verdict, rules: &Rules) {
-    if let Some(answer) = handshake(request, verdict, rules) {
+    if let Some(Handshake::Answered(answer)) = handshake(request, verdict, rules) {
         assert!((200..300).contains(&answer.status), "a handshake is answered {}", answer.status);
         assert!(answer.body.len() <= MAX_ANSWER_BYTES, "a handshake is answered {} bytes", answer.body.len());
         let mut texts = answer.headers.iter().flat_map(|(name, value)| [name, value]);

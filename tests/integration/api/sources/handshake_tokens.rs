@@ -135,7 +135,6 @@ async fn what_has_another_shape_is_refused_and_not_shown() {
     let hookbox = hookbox(Sqlite, &format!("{NOTION}secrets = [\"s3cret\"]\n"));
     for body in [
         r#"{"verification_token":"secret_abc","id":"1"}"#,
-        r#"{"verification_token":"<script>"}"#,
         r#"{"verification_token":1}"#,
         r#"[{"verification_token":"secret_abc"}]"#,
         r#"{"token":"secret_abc"}"#,
@@ -143,6 +142,9 @@ async fn what_has_another_shape_is_refused_and_not_shown() {
     ] {
         Answer::of(post(&hookbox.rest, "notion", body)).await.problem(401, "NOT_VERIFIED");
     }
+    let other_shape = post(&hookbox.rest, "notion", r#"{"verification_token":"<script>"}"#);
+    let problem = Answer::of(other_shape).await.problem(400, "MALFORMED_WEBHOOK");
+    assert!(problem["detail"].as_str().unwrap().contains("the shape `token`"), "{problem}");
     assert!(shown(&rest(&hookbox, "all")).await.is_empty());
     // A second subscription has a token of its own.
     assert_eq!(sent(&hookbox, "secret_abc").await.status, 200);

@@ -1,11 +1,11 @@
 //! Handshakes: what a sender asks to check the URL is answered, and nothing is stored.
 
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use rstest::rstest;
 
 use super::{metric, post, request, requests, sign, stored};
 use crate::api::harness::client::{Answer, Rest};
-use crate::api::harness::{Hookbox, Postgres, Sqlite, Store};
+use crate::api::harness::{Hookbox, Postgres, START, Sqlite, Store};
 
 const SOURCES: &str = r#"
 [sources.chat]
@@ -24,6 +24,9 @@ verify_token = "t0ken"
 preset = "cloudevents"
 [sources.grid]
 preset = "azure-event-grid-cloudevents"
+secrets = ["s3cret"]
+[sources.zoom]
+preset = "zoom"
 secrets = ["s3cret"]
 [sources.plain]
 verify = "none"
@@ -76,14 +79,56 @@ async fn a_handshake_by_get_is_answered_only_with_the_right_token(#[values(Sqlit
         let problem = get(rest, "whatsapp", &query).await.problem(403, "NOT_VERIFIED");
         assert_eq!(problem["cause"], "credentials_wrong", "{query}");
     }
-    for query in [query.replace("subscribe", "other"), query.replace("1158201444", "<script>")] {
+    for (query, told) in [
+        (query.replace("subscribe", "other"), "it does not meet the conditions in `handshakes`"),
+        (
+            query.replace("1158201444", "<script>"),
+            "the query parameter `hub.challenge` does not have the shape `token`",
+        ),
+        (
+            format!("{query}&hub.challenge=1"),
+            "the query parameter `hub.challenge` is missing, empty, or there",
+        ),
+    ] {
         let problem = get(rest, "whatsapp", &query).await.problem(403, "MALFORMED_WEBHOOK");
         let detail = problem["detail"].as_str().unwrap();
-        assert!(detail.contains("not a handshake of the source `whatsapp`"), "{detail}");
+        let begins = format!("the request is not a handshake of the source `whatsapp`: {told}");
+        assert!(detail.starts_with(&begins), "{detail}");
     }
-    assert_eq!(metric(rest, &requests("whatsapp", "malformed", "")).await, Some(2.0));
+    assert_eq!(metric(rest, &requests("whatsapp", "malformed", "")).await, Some(3.0));
     assert_eq!(metric(rest, &requests("whatsapp", "unverified", "credentials_wrong")).await, Some(3.0));
     assert!(stored(rest, "whatsapp").await.is_empty());
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_handshake_whose_value_is_wrong_is_told_and_never_stored(#[values(Sqlite, Postgres)] store: Store) {
+    let hookbox = Hookbox::with_routes(store, SOURCES);
+    let rest = &hookbox.rest;
+    let refused = async |source: &str, request: RequestBuilder, told: &str| {
+        let problem = Answer::of(request).await.problem(400, "MALFORMED_WEBHOOK");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(told), "{detail}");
+        assert!(stored(rest, source).await.is_empty(), "{source}");
+    };
+    for (challenge, told) in [
+        (
+            r#","challenge":"a<b""#,
+            "the JSON value `/challenge` does not have the shape `token`, which is 1 to 1024",
+        ),
+        ("", "the JSON value `/challenge` is missing"),
+    ] {
+        let body = format!(r#"{{"id":"1","type":"url_verification"{challenge}}}"#);
+        let signed = post(rest, "chat", &body).header("X-Signature", sign("s3cret", body.as_bytes()));
+        refused("chat", signed, told).await;
+    }
+    let body = r#"{"event":"endpoint.url_validation","payload":{"plainToken":"v0:1"}}"#;
+    let time = START.parse::<jiff::Timestamp>().unwrap().as_second();
+    let signature = format!("v0={}", sign("s3cret", format!("v0:{time}:{body}").as_bytes()));
+    let told = "the JSON value `/payload/plainToken` does not have the shape `token`";
+    let signed = post(rest, "zoom", body).header("x-zm-signature", signature);
+    refused("zoom", signed.header("x-zm-request-timestamp", time), told).await;
+    refused("zoom", post(rest, "zoom", body), told).await;
 }
 
 #[tokio::test]
