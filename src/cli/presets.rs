@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use super::Failure;
 use super::output::print;
 use crate::config::suggestion;
-use crate::sources::{INSTEAD, Preset, Presets, example_of};
+use crate::sources::{INSTEAD, LATER, Preset, Presets, example_of};
 
 /// The options of `hookbox presets`.
 #[derive(Clone, Debug, Args)]
@@ -56,6 +56,10 @@ fn listed(presets: &Presets) -> String {
             needs.retain(|member| !["secrets", "public_keys"].contains(member));
             needs.insert(0, "secrets or public_keys");
         }
+        if settings.shows_token() {
+            let later = needs.iter_mut().filter(|member| **member == "secrets");
+            later.for_each(|member| *member = "secrets once the sender has sent its token");
+        }
         let needs = if needs.is_empty() { String::new() } else { format!(" [needs {}]", needs.join(", ")) };
         format!("{name:<width$}  {}{needs}\n", settings.description())
     });
@@ -68,6 +72,9 @@ fn shown(name: &str, preset: &Preset) -> String {
     let keys = needs.iter().filter_map(|member| match *member {
         "public_keys" if preset.settings.takes_either_key() => {
             Some(format!("{INSTEAD}public_keys = [\"env:NAME_OF_A_VARIABLE\"]\n"))
+        }
+        "secrets" if preset.settings.shows_token() => {
+            Some(format!("{LATER}secrets = [\"env:NAME_OF_A_VARIABLE\"]\n"))
         }
         "secrets" | "public_keys" => Some(format!("{member} = [\"env:NAME_OF_A_VARIABLE\"]\n")),
         "verify_token" => Some(format!("{member} = \"env:NAME_OF_A_VARIABLE\"\n")),
@@ -94,6 +101,15 @@ mod tests {
         assert!(plaid.ends_with("[needs secrets, verify.client_id]"), "{plaid}");
         let svix = listed.lines().find(|line| line.starts_with("svix ")).expect("is listed");
         assert!(svix.ends_with("[needs secrets or public_keys]"), "{svix}");
+        let notion = listed.lines().find(|line| line.starts_with("notion ")).expect("is listed");
+        assert!(notion.ends_with("[needs secrets once the sender has sent its token]"), "{notion}");
+    }
+
+    #[test]
+    fn secrets_that_come_by_a_handshake_are_a_comment() {
+        let shown = shown("notion", Presets::built_in().get("notion").expect("is there"));
+        let first = "[sources.notion]\n# Once the sender has sent its token: secrets = [\"env:NAME_OF_A_VARIABLE\"]\n";
+        assert!(shown.starts_with(first), "{shown}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod advice;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-pub use self::advice::Advice;
+pub use self::advice::{Advice, told_without_key};
 use super::error::{Error, Result};
 
 /// What verifying the request of a webhook found.

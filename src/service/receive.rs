@@ -238,7 +238,7 @@ impl Service {
         let cause = verdict.cause();
         let is_refused = |cause: &Cause| cause.is_temporary() || rules.on_unverified == OnUnverified::Reject;
         if let Some(cause) = cause.filter(is_refused) {
-            return unverified(cause, refuse::not_verified(cause));
+            return unverified(cause, refuse::not_verified(rules, request, cause));
         }
         if verdict == Verdict::None && !head.is_admitted {
             self.check_sender(source, head, bytes)?;
@@ -261,7 +261,7 @@ impl Service {
                     Ok((webhooks, None))
                 }
                 // There is nothing to store.
-                _ => unverified(cause, refuse::not_verified(cause)),
+                _ => unverified(cause, refuse::not_verified(rules, request, cause)),
             };
         }
         if let Ok((Some(used), _)) = read

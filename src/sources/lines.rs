@@ -8,6 +8,9 @@ const OF_HOOKBOX: &str = "HOOKBOX";
 /// Begins the line with public keys of a source that can have secrets instead.
 pub(crate) const INSTEAD: &str = "# Instead, with a public key: ";
 
+/// Begins the line with secrets of a source that begins without them.
+pub(crate) const LATER: &str = "# Once the sender has sent its token: ";
+
 impl Preset {
     /// The lines of the settings file for a new source of this preset, with every member that the operator has to set.
     /// Keys are read from variables that are named after the source. `preset` is the name of the preset.
@@ -19,11 +22,7 @@ impl Preset {
         if needs_member("secrets") {
             let line = format!("secrets = [\"env:{variable}_SECRET\"]");
             let comes_later = self.settings.shows_token();
-            lines.push(if comes_later {
-                format!("# Once the sender has sent its token: {line}")
-            } else {
-                line
-            });
+            lines.push(if comes_later { format!("{LATER}{line}") } else { line });
         }
         if needs_member("public_keys") {
             let line = format!("public_keys = [\"env:{variable}_PUBLIC_KEY\"]");

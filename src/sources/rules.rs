@@ -11,7 +11,7 @@ use super::part::Part;
 use super::place::List;
 use super::request::{HeaderName, Request};
 use super::scheme::Scheme;
-use super::scheme_settings::SchemeSettings;
+use super::scheme_settings::{Forms, MissingKey, SchemeSettings};
 use super::settings::{AnswerSettings, OnUnverified, Settings, Verify};
 use super::split::Split;
 use crate::domain::conflict::OnConflict;
@@ -26,6 +26,8 @@ pub struct Rules {
     pub description: String,
     /// None if the source verifies nothing.
     pub(super) schemes: Option<Vec<Scheme>>,
+    /// What tells the requests of the schemes apart, also of those without a key.
+    forms: Forms,
     /// The headers that can prove who sent a request, also by schemes without keys.
     proving: Vec<String>,
     pub(super) key: Vec<Part>,
@@ -88,7 +90,7 @@ impl Mistake {
 impl Rules {
     /// Compiles rules. `has_public_url` is whether the setting `public_url` is set. Errors: every mistake.
     pub fn new(settings: Settings, keys: Keys, has_public_url: bool) -> Result<Self, Vec<Mistake>> {
-        let (schemes, mistakes) = checked(&settings, &keys, has_public_url, &[]);
+        let (schemes, forms, mistakes) = checked(&settings, &keys, has_public_url, &[]);
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
@@ -99,6 +101,7 @@ impl Rules {
         Ok(Self {
             description,
             schemes,
+            forms,
             proving,
             key: settings.key.map(|List(parts)| parts).unwrap_or_default(),
             event_type: settings.event_type.map(|List(parts)| parts).unwrap_or_default(),
@@ -127,7 +130,7 @@ impl Rules {
     /// `preset` among them if the preset is not known: nothing is said about what depends on them. Of `secrets` and
     /// `public_keys`, `keys` has those that could be read.
     pub fn mistakes(settings: Settings, keys: &Keys, has_public_url: bool, unread: &[&str]) -> Vec<Mistake> {
-        let (_, mistakes) = checked(&settings.without(unread), keys, has_public_url, unread);
+        let (_, _, mistakes) = checked(&settings.without(unread), keys, has_public_url, unread);
         mistakes
     }
 
@@ -144,6 +147,12 @@ impl Rules {
     /// Whether a handshake by this method needs the `verify_token`.
     pub fn handshake_takes_token(&self, method: &str) -> bool {
         self.handshakes.iter().any(|handshake| handshake.is_by(method) && handshake.takes_token())
+    }
+
+    /// The key that the settings lack to verify a request; none if they have one for its signature, or the key is fetched.
+    pub fn missing_key(&self, request: &Request<'_>) -> Option<MissingKey> {
+        let has_schemes = self.schemes.iter().flatten().next().is_some();
+        self.forms.missing_key(request, &Document::new(request.body), has_schemes)
     }
 
     /// Whether this is one of the secrets.
@@ -183,22 +192,22 @@ impl Rules {
     }
 }
 
-/// The schemes for which there are keys, and every mistake.
+/// The schemes for which there are keys, the forms of all, and every mistake.
 fn checked(
     settings: &Settings,
     keys: &Keys,
     has_public_url: bool,
     unread: &[&str],
-) -> (Option<Vec<Scheme>>, Vec<Mistake>) {
+) -> (Option<Vec<Scheme>>, Forms, Vec<Mistake>) {
     let mut mistakes = missing(settings, keys, has_public_url, unread);
-    let schemes = schemes(settings, keys, &mut mistakes);
+    let (schemes, forms) = schemes(settings, keys, &mut mistakes);
     for (at, handshake) in settings.handshakes().iter().enumerate() {
         let problems = handshake.problems().into_iter();
         mistakes
             .extend(problems.map(|problem| Mistake { at: Some(at), ..Mistake::new("handshakes", problem) }));
     }
     mistakes.extend(useless(settings));
-    (schemes, mistakes)
+    (schemes, forms, mistakes)
 }
 
 /// The headers of all schemes of the settings, and of those that are code.
@@ -213,14 +222,20 @@ fn proving_headers(settings: &Settings, schemes: &[Scheme]) -> Vec<String> {
     proving
 }
 
-/// Compiles the schemes for which there are keys.
-fn schemes(settings: &Settings, keys: &Keys, mistakes: &mut Vec<Mistake>) -> Option<Vec<Scheme>> {
+/// Compiles the schemes for which there are keys. The forms are those of all schemes.
+fn schemes(settings: &Settings, keys: &Keys, mistakes: &mut Vec<Mistake>) -> (Option<Vec<Scheme>>, Forms) {
     let mut accepted = Accepted::new(keys);
-    let mut found = Vec::new();
+    let (mut found, mut forms) = (Vec::new(), Forms::default());
     let (is_list, mut is_good) = (settings.schemes().len() > 1, settings.verify.is_some());
     for (at, scheme) in settings.schemes().iter().enumerate() {
         match scheme.compile(keys, &mut accepted) {
-            Ok(scheme) => found.extend(scheme),
+            Ok(compiled) => {
+                let takes = if compiled.is_some() { None } else { scheme.takes() };
+                if let Some(form) = scheme.form() {
+                    forms.add(form, takes);
+                }
+                found.extend(compiled);
+            }
             Err(wrong) => {
                 is_good = false;
                 mistakes.extend(
@@ -235,5 +250,5 @@ fn schemes(settings: &Settings, keys: &Keys, mistakes: &mut Vec<Mistake>) -> Opt
         let unused = accepted.mistakes().into_iter();
         mistakes.extend(unused.filter(|mistake| !(signs && found.is_empty() && mistake.member == "secrets")));
     }
-    matches!(settings.verify, Some(Verify::Schemes(_))).then_some(found)
+    (matches!(settings.verify, Some(Verify::Schemes(_))).then_some(found), forms)
 }

@@ -2,6 +2,7 @@
 
 mod contradictions;
 mod jwt;
+mod keyless;
 mod known;
 mod overridden;
 
@@ -13,6 +14,8 @@ use ring::hmac;
 use serde::Deserialize;
 
 use self::jwt::KeysUrl;
+pub(super) use self::keyless::Forms;
+pub use self::keyless::MissingKey;
 use super::accepted::Accepted;
 use super::json::Pointer;
 use super::jwt::JwtAlgorithm;

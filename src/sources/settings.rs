@@ -219,8 +219,8 @@ impl Settings {
         self.handshakes.as_deref().unwrap_or_default()
     }
 
-    /// Whether a handshake brings a token that becomes a secret.
-    pub(super) fn shows_token(&self) -> bool {
+    /// Whether a handshake brings a token that becomes a secret, so that the source can begin without.
+    pub fn shows_token(&self) -> bool {
         self.handshakes().iter().any(HandshakeSettings::shows_token)
     }
 

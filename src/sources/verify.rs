@@ -61,7 +61,7 @@ pub fn verify(request: &Request<'_>, rules: &Rules) -> Verdict {
 
 /// Verifies a request. It is verified if any scheme of the source verifies it, with any signature and any key. `keys`
 /// are those that were fetched before. If a key cannot be fetched, that is the cause whatever other schemes find: the same
-/// request may be verified later.
+/// request may be verified later. So it is if the settings lack a key for the signature of the request.
 pub fn verify_with(request: &Request<'_>, rules: &Rules, keys: &dyn KnownKeys) -> Verification {
     let document = Document::new(request.body);
     let Some(schemes) = &rules.schemes else { return Verification::Verdict(Verdict::None) };
@@ -81,7 +81,9 @@ pub fn verify_with(request: &Request<'_>, rules: &Rules, keys: &dyn KnownKeys) -
             Err(Unproved::Needs(address)) => needed = needed.or(Some(address)),
         }
     }
-    let cause = if is_unfetched { Cause::KeyUnavailable } else { cause };
+    // A cause up to this one says that no scheme with a key has a signature in the request.
+    let lacks_key = cause <= Cause::SignatureMalformed && rules.missing_key(request).is_some();
+    let cause = if is_unfetched || lacks_key { Cause::KeyUnavailable } else { cause };
     needed.map_or(Verification::Verdict(Verdict::Unverified(cause)), Verification::Needs)
 }
 

@@ -13,6 +13,15 @@ pub struct Advice {
     pub what_next: &'static str,
 }
 
+/// As [`Advice::told`] of `KeyUnavailable`, if the settings of the source have no key for `signatures`, such as "the header
+/// `X-Signature`". `member` would have it.
+pub fn told_without_key(signatures: &str, member: &str) -> String {
+    format!(
+        "the source has no key for a signature in {signatures}; add the key of the sender to `{member}` of the source and \
+         reload, and hookbox verifies the request when the sender sends it again"
+    )
+}
+
 impl Cause {
     /// What it means, and what to do about it.
     pub const fn advice(self) -> Advice {

@@ -8,10 +8,10 @@ use super::Head;
 use super::count::Counted;
 use crate::access::{Need, Role};
 use crate::domain::error::{Error, Reason, Result};
-use crate::domain::verdict::{Cause, Verdict};
+use crate::domain::verdict::{Cause, Verdict, told_without_key};
 use crate::domain::webhook::Source;
 use crate::service::Service;
-use crate::sources::{Request, SourceRules, handshake, lacks_token};
+use crate::sources::{MissingKey, Request, Rules, SourceRules, handshake, lacks_token};
 
 /// After which time a sender may try again whose key cannot be fetched. A key whose fetch failed is not tried sooner.
 const KEY_RETRY_AFTER: Duration = Duration::from_secs(10);
@@ -25,8 +25,13 @@ const NO_ROLE: &str = "the token of the request does not have the role `submit`,
                        its `roles` in the settings and reload, or have the sender use another token";
 
 /// The error of a request that is not verified.
-pub(super) fn not_verified(cause: Cause) -> Error {
-    let error = Error::not_verified(cause, format!("the request is not verified: {}", cause.advice().told));
+pub(super) fn not_verified(rules: &Rules, request: &Request<'_>, cause: Cause) -> Error {
+    let missing = if cause == Cause::KeyUnavailable { rules.missing_key(request) } else { None };
+    let told = match missing {
+        Some(MissingKey { signatures, member }) => told_without_key(&signatures, member),
+        None => cause.advice().told.to_owned(),
+    };
+    let error = Error::not_verified(cause, format!("the request is not verified: {told}"));
     if cause.is_temporary() { error.retry_after(KEY_RETRY_AFTER) } else { error }
 }
 
@@ -53,7 +58,7 @@ pub(super) fn no_handshake(
     if let Some(cause) = verdict.cause()
         && handshake(request, Verdict::Verified, &source.rules).is_some()
     {
-        return (Counted::Unverified(cause), not_verified(cause));
+        return (Counted::Unverified(cause), not_verified(&source.rules, request, cause));
     }
     if lacks_token(request, &source.rules) {
         let cause = Cause::CredentialsWrong;

@@ -82,6 +82,33 @@ async fn a_request_that_is_not_verified_is_refused_before_it_is_read(
     assert!(stored(&hookbox.rest, "shop").await.is_empty());
 }
 
+#[rstest]
+#[tokio::test]
+async fn a_signature_for_which_the_settings_have_no_key_is_told_and_sent_again(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    const GITLAB: &str = "[sources.gitlab]\npreset = \"gitlab\"\nsecrets = [\"plain\"]\n";
+    const NOTION: &str = "[sources.notion]\npreset = \"notion\"\n";
+    let hookbox = Hookbox::with_routes(store, &[GITLAB, NOTION].concat());
+    for (source, header, value, signatures) in [
+        ("gitlab", "webhook-signature", "v1,AAAA", "the header `webhook-signature` (`v1,`)"),
+        ("notion", "X-Notion-Signature", "sha256=00", "the header `X-Notion-Signature` (`sha256=`)"),
+    ] {
+        let answer = Answer::of(post(&hookbox.rest, source, BODY).header(header, value)).await;
+        let problem = answer.problem(503, "NOT_VERIFIED");
+        assert_eq!(problem["cause"], "key_unavailable", "{problem}");
+        assert_eq!(answer.header("retry-after"), "10");
+        let told =
+            format!("has no key for a signature in {signatures}; add the key of the sender to `secrets`");
+        assert!(problem["detail"].as_str().unwrap().contains(&told), "{problem}");
+        assert!(stored(&hookbox.rest, source).await.is_empty(), "{source}");
+    }
+    let other = post(&hookbox.rest, "gitlab", BODY).header("X-Gitlab-Token", "other");
+    assert_eq!(Answer::of(other).await.problem(401, "NOT_VERIFIED")["cause"], "credentials_wrong");
+    let unsigned = Answer::of(post(&hookbox.rest, "gitlab", BODY)).await;
+    assert_eq!(unsigned.problem(401, "NOT_VERIFIED")["cause"], "signature_missing");
+}
+
 #[tokio::test]
 async fn a_forged_webhook_does_not_tell_whether_its_key_is_taken() {
     let hookbox = Hookbox::with_routes(Sqlite, SHOP);
