@@ -27,7 +27,7 @@ pub struct RateState {
     pub limit: Rate,
     /// How many more webhooks may come at once.
     pub remaining: u32,
-    /// After which time one more webhook is allowed.
+    /// After which time one more webhook is allowed; of a refusal, the webhooks that are refused.
     pub reset: Duration,
 }
 
@@ -67,7 +67,8 @@ impl RateLimiter {
         if needed > free {
             // More than the whole quota may be used.
             let wait = needed.saturating_add(used).saturating_sub(whole);
-            return Err(Box::new(over_limit(source, limit, wait)));
+            let state = RateState { limit, remaining: count_in(free, interval), reset: wait };
+            return Err(Box::new(over_limit(source, state, webhooks)));
         }
         let used = used.saturating_add(wanted);
         match free_at.get_mut(source) {
@@ -78,22 +79,28 @@ impl RateLimiter {
                 free_at.insert(source.clone(), now.saturating_add(used));
             }
         }
-        let remaining = whole.saturating_sub(used).as_nanos() / interval.as_nanos();
-        let remaining = u32::try_from(remaining).unwrap_or(u32::MAX);
+        let remaining = count_in(whole.saturating_sub(used), interval);
         Ok(Some(RateState { limit, remaining, reset: limit.window / limit.quota.get() }))
     }
 }
 
-fn over_limit(source: &Source, limit: Rate, wait: Duration) -> OverLimit {
-    let error = Error::new(
-        Reason::RateLimited,
-        format!(
-            "the source `{source}` has used up its limit of {} webhooks in {} seconds; nothing was stored, try again later",
-            limit.quota,
-            limit.window.as_secs()
-        ),
+/// How many webhooks fit into a free time.
+fn count_in(free: Duration, interval: Duration) -> u32 {
+    u32::try_from(free.as_nanos() / interval.as_nanos()).unwrap_or(u32::MAX)
+}
+
+fn over_limit(source: &Source, state: RateState, webhooks: usize) -> OverLimit {
+    let RateState { limit, remaining, reset } = state;
+    let used = match remaining {
+        0 => "has used up its limit".to_owned(),
+        _ => format!("sends {webhooks} webhooks at once, but has {remaining} left of its limit"),
+    };
+    let detail = format!(
+        "the source `{source}` {used} of {} webhooks in {} seconds; nothing was stored, try again later",
+        limit.quota,
+        limit.window.as_secs()
     );
-    OverLimit { error: error.retry_after(wait), state: RateState { limit, remaining: 0, reset: wait } }
+    OverLimit { error: Error::new(Reason::RateLimited, detail).retry_after(reset), state }
 }
 
 #[cfg(test)]
@@ -144,6 +151,27 @@ mod tests {
             [Err(200); 2],
             "every item of it counts"
         );
+    }
+
+    #[test]
+    fn a_batch_that_is_refused_is_told_how_many_webhooks_are_left() {
+        let (limiter, clock) = limiter();
+        assert_eq!(left(&limiter, None, 2), Ok(Some(1)));
+        let refused = |webhooks| {
+            let refused = limiter.check(&Source::default(), None, webhooks).expect_err("over the limit");
+            (refused.state.remaining, refused.error.detail().to_owned())
+        };
+        let (remaining, detail) = refused(2);
+        assert_eq!(remaining, 1);
+        assert!(detail.contains("sends 2 webhooks at once, but has 1 left of its limit of 3"), "{detail}");
+        assert_eq!(left(&limiter, None, 1), Ok(Some(0)), "what was told is true");
+        for webhooks in [1, 2, 10] {
+            let (remaining, detail) = refused(webhooks);
+            assert_eq!(remaining, 0);
+            assert!(detail.contains("has used up its limit of 3 webhooks in 60 seconds"), "{detail}");
+        }
+        clock.advance(SignedDuration::from_secs(40));
+        assert_eq!(refused(3).0, 2);
     }
 
     #[test]

@@ -47,8 +47,9 @@ async fn a_batch_counts_its_items(#[values(Sqlite, Postgres)] store: Store) {
     let accepted = send(&hookbox.rest, "", "[1,2,3,4,5,6]").await;
     assert_eq!((accepted.status, accepted.header("ratelimit")), (202, r#""shop";r=4;t=6"#));
     let refused = send(&hookbox.rest, "", "[7,8,9,10,11]").await;
-    refused.problem(503, "RATE_LIMITED");
-    assert_eq!(refused.header("retry-after"), "6");
+    let problem = refused.problem(503, "RATE_LIMITED");
+    assert!(problem["detail"].as_str().unwrap().contains("has 4 left of its limit of 10"), "{problem}");
+    assert_eq!((refused.header("retry-after"), refused.header("ratelimit")), ("6", r#""shop";r=4;t=6"#));
     assert_eq!(keys(&hookbox.rest, "shop").await.len(), 6, "none of the second batch");
     assert_eq!(send(&hookbox.rest, "", "[7,8,9,10]").await.status, 202);
     hookbox.advance(SignedDuration::from_mins(1));
