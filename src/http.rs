@@ -223,7 +223,11 @@ async fn path_not_found(State(api): State<Api>, request: Request) -> Response {
     response
 }
 
-async fn method_not_allowed(request: Request) -> Response {
+async fn method_not_allowed(State(api): State<Api>, name: sources::Named, request: Request) -> Response {
+    let path = request.extensions().get::<MatchedPath>();
+    if path.is_some_and(|path| path.as_str() == sources::PATH) {
+        return sources::refuse_method(&api, name, request.method());
+    }
     let detail = format!(
         "{} is not allowed at {:?}; the header Allow lists the methods",
         request.method(),

@@ -27,11 +27,14 @@ use crate::service::conflicts::Via;
 use crate::service::receive::{Head, Receipt, Received};
 use crate::sources::{Rules, SourceRules};
 
+/// The path of the URLs of sources.
+pub(super) const PATH: &str = "/v1/sources/{source}/webhooks";
+
 /// The methods of the path.
 const METHODS: [&str; 4] = ["POST", "GET", "HEAD", "OPTIONS"];
 
 /// The name of a source in the path.
-type Named = Result<Path<String>, PathRejection>;
+pub(super) type Named = Result<Path<String>, PathRejection>;
 
 /// Receives the webhooks of a source
 ///
@@ -216,6 +219,14 @@ fn is_overload(error: &Error) -> bool {
 /// Whether a source takes requests by this method: webhooks come by POST, handshakes by any.
 fn is_taken(rules: &Rules, method: &str) -> bool {
     method == "POST" || rules.takes_handshake(method)
+}
+
+/// Refuses a method that no source takes. The methods that it may have instead are those of its source.
+pub(super) fn refuse_method(api: &Api, name: Named, method: &Method) -> Response {
+    match api.service.source(&name_in_path(name)) {
+        Ok(source) => method_not_allowed(method, &source),
+        Err(error) => Refused::from(error).into_response(),
+    }
 }
 
 fn method_not_allowed(method: &Method, source: &SourceRules) -> Response {
