@@ -51,7 +51,7 @@ reasons! {
         InvalidField = "INVALID_FIELD", "A field is missing or its value is not allowed";
         /// The key was used for another webhook of the same source.
         KeyReused = "IDEMPOTENCY_KEY_REUSED", "The idempotency key was used for another webhook";
-        /// No webhook has this id or key; it was never accepted, or its retention is over.
+        /// No webhook has this id or key; it was never accepted, or was removed. In quarantine it has no key.
         WebhookNotFound = "WEBHOOK_NOT_FOUND", "There is no such webhook";
         /// The status of the webhook or job does not allow the operation.
         WrongStatus = "WRONG_STATUS", "The status does not allow this";
@@ -157,7 +157,10 @@ impl Error {
     pub fn not_found(name: impl fmt::Display) -> Self {
         Self::new(
             Reason::WebhookNotFound,
-            format!("there is no webhook {name}; it was never accepted, or its retention is over"),
+            format!(
+                "there is no webhook {name}; it was never accepted, or was removed: at the end of its retention, or from \
+                 quarantine; one that is in quarantine is found by its id alone"
+            ),
         )
     }
 

@@ -61,7 +61,7 @@ pub(super) struct JobByKey {
     responses(
         (status = 200, description = "The current status of the webhook", body = StatusBody),
         (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "The webhook was never accepted, or its retention is over", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The webhook was never accepted, was removed, or is in quarantine, where it has no key", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -76,7 +76,7 @@ pub(super) async fn get_status(api: Api, query: std::result::Result<Query<ByKey>
     responses(
         (status = 200, description = "The webhook", body = WebhookBody),
         (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "The webhook was never accepted, or its retention is over", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The webhook was never accepted, was removed, or is in quarantine, where it has no key", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]

@@ -20,7 +20,7 @@ const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";
     responses(
         (status = 200, description = "The body", body = String, content_type = "*/*"),
         (status = 400, description = "The id is not a UUID", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "The webhook was never accepted, or the retention of its payload is over", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The webhook was never accepted, or was removed, or the retention of its payload is over", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]

@@ -37,7 +37,7 @@ pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
     responses(
         (status = 200, description = "Events named `status`, each with a WebhookStatus as its data", body = StatusBody, content_type = "text/event-stream"),
         (status = 400, description = "The id is not a UUID", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "The webhook was never accepted, or its retention is over", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The webhook was never accepted, or was removed", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The store is not available, or there are too many watchers; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -58,7 +58,7 @@ pub(super) async fn watch_status(
     responses(
         (status = 200, description = "Events named `status`, each with a WebhookStatus as its data", body = StatusBody, content_type = "text/event-stream"),
         (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "The webhook was never accepted, or its retention is over", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The webhook was never accepted, was removed, or is in quarantine, where it has no key", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The store is not available, or there are too many watchers; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]

@@ -126,7 +126,7 @@ pub(super) struct OfRoute {
     responses(
         (status = 200, description = "The current status of the webhook", body = StatusBody),
         (status = 400, description = "The id is not a UUID", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "The webhook was never accepted, or its retention is over", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The webhook was never accepted, or was removed", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -142,7 +142,7 @@ pub(super) async fn get_status(api: Api, Id(id): Id) -> Answer {
     responses(
         (status = 200, description = "The webhook", body = WebhookBody),
         (status = 400, description = "The id is not a UUID", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "The webhook was never accepted, or its retention is over", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "The webhook was never accepted, or was removed", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]

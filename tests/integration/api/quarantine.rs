@@ -109,7 +109,8 @@ async fn a_webhook_that_is_not_verified_is_shown_in_quarantine(#[values(Sqlite, 
     assert_eq!((webhook.status(), webhook.verdict()), (Status::Quarantined, proto::Verdict::Unverified));
     assert_eq!(webhook.cause(), proto::Cause::CredentialsWrong);
 
-    hookbox.rest.get(&by_key("evt-001")).await.problem(404, "WEBHOOK_NOT_FOUND");
+    let problem = hookbox.rest.get(&by_key("evt-001")).await.problem(404, "WEBHOOK_NOT_FOUND");
+    assert!(problem["detail"].as_str().unwrap().contains("in quarantine is found by its id"), "{problem}");
     for call in ["retry", "cancel"] {
         hookbox.rest.post(&format!("/v1/webhooks/{id}/{call}")).await.problem(409, "WRONG_STATUS");
     }
@@ -204,7 +205,11 @@ async fn a_discarded_webhook_is_gone(#[values(Sqlite, Postgres)] store: Store) {
     let expected =
         json!({ "id": id, "source": "shop", "idempotency_key": "evt-001", "event_type": "order.paid" });
     assert_eq!((discarded.status, discarded.json()), (200, expected));
-    hookbox.rest.get(&format!("/v1/webhooks/{id}")).await.problem(404, "WEBHOOK_NOT_FOUND");
+    let problem = hookbox.rest.get(&format!("/v1/webhooks/{id}")).await.problem(404, "WEBHOOK_NOT_FOUND");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("or was removed") && detail.contains("from quarantine"), "{detail}");
+    let request = proto::GetWebhookRequest { id: id.clone(), ..Default::default() };
+    assert_eq!(hookbox.grpc().get_webhook(request).await.unwrap_err().message(), detail);
     for again in [release(&hookbox.rest, &id).await, discard(&hookbox.rest, &id).await] {
         again.problem(404, "WEBHOOK_NOT_FOUND");
     }
