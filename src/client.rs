@@ -139,13 +139,13 @@ impl Client {
 
     /// Sends a request, and returns the answer whatever its status. Errors: there is no answer.
     pub async fn send(&self, method: Method, call: Call<'_>) -> Result<Answer, ClientError> {
-        let request = self.request(method, call).timeout(self.answer_time);
+        let request = self.request(method, call)?.timeout(self.answer_time);
         self.whole(request.send().await.map_err(|error| self.unreachable(&error))?).await
     }
 
     /// Opens a stream. Errors: there is no answer, or it is not a success.
     pub async fn open(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Response, ClientError> {
-        let asking = self.request(Method::GET, Call { path, query, ..Call::default() }).send();
+        let asking = self.request(Method::GET, Call { path, query, ..Call::default() })?.send();
         let response = tokio::time::timeout(self.answer_time, asking).await;
         let response = response.map_err(|_| self.unreachable_because("it does not answer"))?;
         let response = response.map_err(|error| self.unreachable(&error))?;
@@ -168,7 +168,10 @@ impl Client {
         if (200..300).contains(&answer.status) { Ok(answer) } else { Err(refusal(&answer)) }
     }
 
-    fn request(&self, method: Method, call: Call<'_>) -> RequestBuilder {
+    fn request(&self, method: Method, call: Call<'_>) -> Result<RequestBuilder, ClientError> {
+        if let Some(part) = call.path.iter().find(|part| is_no_name(part)) {
+            return Err(ClientError::NoName { name: (*part).to_owned() });
+        }
         let is_empty = method == Method::POST && call.body.as_ref().is_none_or(Vec::is_empty);
         let mut request = self.http.request(method, self.url_of(&call)).headers(self.headers.clone());
         request = request.headers(call.headers);
@@ -176,10 +179,10 @@ impl Client {
             // Some servers wait for a body, or refuse, if it is left out.
             request = request.header(CONTENT_LENGTH, "0");
         }
-        match call.body {
+        Ok(match call.body {
             Some(body) => request.body(body),
             None => request,
-        }
+        })
     }
 
     async fn whole(&self, mut response: Response) -> Result<Answer, ClientError> {
@@ -215,6 +218,12 @@ impl Client {
         let (url, cause) = (self.url().to_owned(), cause.to_owned());
         ClientError::Unreachable { url, cause, advice: error::IS_IT_RUNNING }
     }
+}
+
+/// Whether a part of a path names nothing: a URL leaves out `.` and `..`, and the call would be another one. Before that,
+/// it loses tabs and line breaks (WHATWG URL, section 4.4).
+fn is_no_name(part: &str) -> bool {
+    matches!(part.replace(['\t', '\n', '\r'], "").as_str(), "" | "." | "..")
 }
 
 /// The error of an answer that is not a success.

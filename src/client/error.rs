@@ -66,6 +66,15 @@ pub enum ClientError {
         /// What is unexpected.
         cause: String,
     },
+    /// Nothing was asked: the path of the call has a part that names nothing, such as an empty one.
+    #[error(
+        "{name:?} is neither the id of a webhook nor the name of a source; if it comes from a variable, check what the \
+         variable is set to"
+    )]
+    NoName {
+        /// The part.
+        name: String,
+    },
 }
 
 impl ClientError {
@@ -76,7 +85,7 @@ impl ClientError {
             Self::Unreachable { .. } => true,
             Self::Refused { status: 404, reason, .. } => reason.is_empty(),
             Self::Refused { status, .. } => matches!(status, 429 | 500 | 502 | 503 | 504),
-            Self::Unexpected { .. } => false,
+            Self::Unexpected { .. } | Self::NoName { .. } => false,
         }
     }
 

@@ -6,7 +6,7 @@ use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 
 use super::complete::routes;
-use super::names::Named;
+use super::names::{Named, not_empty};
 use super::safe::{json_line, safe};
 use super::server::{ServerFlags, block_on};
 use super::tell::{Format, print_status};
@@ -44,7 +44,7 @@ pub(in crate::cli) struct OnJobs {
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct OnQuarantined {
     /// The id of the webhook
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = not_empty)]
     id: String,
     #[command(flatten)]
     why: Why,

@@ -23,16 +23,16 @@ pub(super) struct Named {
 #[group(required = true, multiple = false)]
 struct IdOrKey {
     /// The id of the webhook
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = not_empty)]
     id: Option<String>,
     /// The key of the webhook, in place of its id
-    #[arg(long)]
+    #[arg(long, value_parser = not_empty)]
     key: Option<String>,
 }
 
-/// Reads the value of a filter. An empty one, such as that of a variable that is not set, must not mean any.
+/// Reads a name, or the value of a filter. An empty one, such as that of a variable that is not set, must not mean any.
 pub(super) fn not_empty(text: &str) -> Result<String, String> {
-    let wrong = "it is empty; give a value, or leave the flag out";
+    let wrong = "it is empty; give a value, or leave it out";
     if text.is_empty() { Err(wrong.to_owned()) } else { Ok(text.to_owned()) }
 }
 

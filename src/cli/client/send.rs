@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use url::{Url, form_urlencoded};
 
 use super::complete::sources;
+use super::names::not_empty;
 use super::safe::{json_line, safe_lines};
 use super::server::{ServerFlags, block_on, url_of, usage};
 use super::signing::{Signing, cannot_sign};
@@ -46,10 +47,10 @@ pub(in crate::cli) struct Send {
     #[arg(long = "type", value_name = "EVENT_TYPE")]
     event_type: Option<String>,
     /// The key of the webhook [default: a random one, or the one in the body]
-    #[arg(long)]
+    #[arg(long, value_parser = not_empty)]
     key: Option<String>,
     /// The source to send to
-    #[arg(long, default_value = DEFAULT_SOURCE, add = ArgValueCandidates::new(sources))]
+    #[arg(long, default_value = DEFAULT_SOURCE, value_parser = not_empty, add = ArgValueCandidates::new(sources))]
     source: String,
     #[command(flatten)]
     signing: Signing,

@@ -151,6 +151,7 @@ impl From<ClientError> for Failure {
         let code = match &error {
             ClientError::Unreachable { .. } => EXIT_UNAVAILABLE,
             ClientError::Unexpected { .. } => EXIT_REFUSED,
+            ClientError::NoName { .. } => EXIT_USAGE,
             ClientError::Refused { status, reason, .. } => match status {
                 400 => EXIT_USAGE,
                 // It is about what `hookbox send` has signed, and not about the token.

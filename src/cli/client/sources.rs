@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::complete::sources_of_senders;
 use super::dates::relative;
+use super::names::not_empty;
 use super::pause::paused;
 use super::server::{ServerFlags, block_on};
 use super::table::{Cell, Column, Table};
@@ -37,7 +38,7 @@ enum Command {
     /// List the last 100 refused requests of a source, newest first, as the process that answers remembers them
     Rejections {
         /// The name of the source
-        #[arg(add = ArgValueCandidates::new(sources_of_senders))]
+        #[arg(value_parser = not_empty, add = ArgValueCandidates::new(sources_of_senders))]
         source: String,
         #[command(flatten)]
         format: Format,

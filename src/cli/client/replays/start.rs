@@ -16,7 +16,7 @@ use crate::cli::client::act::Why;
 use crate::cli::client::dates::clock_time;
 use crate::cli::client::filters::Filters;
 use crate::cli::client::interrupt::Interrupt;
-use crate::cli::client::names::Named;
+use crate::cli::client::names::{Named, not_empty};
 use crate::cli::client::server::{ServerFlags, block_on, usage};
 use crate::cli::client::tell::{Format, print_status};
 use crate::cli::{EXIT_INTERRUPTED, Failure, note};
@@ -47,10 +47,11 @@ const OF_MANY: [&str; 15] = [
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct StartReplay {
     /// The id of a webhook, to run its jobs alone
-    #[arg(value_name = "ID", conflicts_with_all = OF_MANY, conflicts_with_all = ["key", "source"])]
+    #[arg(value_name = "ID", value_parser = not_empty)]
+    #[arg(conflicts_with_all = OF_MANY, conflicts_with_all = ["key", "source"])]
     id: Option<String>,
     /// The key of a webhook, in place of its id. It is one of the source `default`, or of --source
-    #[arg(long, conflicts_with_all = OF_MANY)]
+    #[arg(long, value_parser = not_empty, conflicts_with_all = OF_MANY)]
     key: Option<String>,
     #[command(flatten)]
     filters: Filters,
