@@ -152,16 +152,7 @@ impl From<ClientError> for Failure {
             ClientError::Unreachable { .. } => EXIT_UNAVAILABLE,
             ClientError::Unexpected { .. } => EXIT_REFUSED,
             ClientError::NoName { .. } => EXIT_USAGE,
-            ClientError::Refused { status, reason, .. } => match status {
-                400 => EXIT_USAGE,
-                // It is about what `hookbox send` has signed, and not about the token.
-                401 if is_unverified(reason) => EXIT_REFUSED,
-                401 | 403 => EXIT_NOT_ALLOWED,
-                404 => EXIT_NOT_FOUND,
-                429 => EXIT_LATER,
-                502..=504 => EXIT_UNAVAILABLE,
-                _ => EXIT_REFUSED,
-            },
+            ClientError::Refused { status, reason, .. } => code_of(*status, reason),
         };
         let advice = match &error {
             ClientError::Refused { status: 401, reason, .. } if !is_unverified(reason) => {
@@ -171,6 +162,26 @@ impl From<ClientError> for Failure {
         };
         // The text can have parts that others chose.
         Self::Coded(code, format!("{}{advice}", safe_lines(&error.to_string())).into())
+    }
+}
+
+/// The exit code of a refusal. A source answers every overload with the same status, 503 or 429, so that only the reason
+/// tells a rate limit from a store that is not available.
+fn code_of(status: u16, reason: &str) -> u8 {
+    let is_any_of = |reasons: &[Reason]| reasons.iter().any(|known| known.as_str() == reason);
+    match status {
+        429 | 503 if is_any_of(&[Reason::RateLimited]) => EXIT_LATER,
+        429 if is_any_of(&[Reason::BacklogFull, Reason::StoreUnavailable, Reason::ShuttingDown]) => {
+            EXIT_UNAVAILABLE
+        }
+        400 => EXIT_USAGE,
+        // It is about what `hookbox send` has signed, and not about the token.
+        401 if is_unverified(reason) => EXIT_REFUSED,
+        401 | 403 => EXIT_NOT_ALLOWED,
+        404 => EXIT_NOT_FOUND,
+        429 => EXIT_LATER,
+        502..=504 => EXIT_UNAVAILABLE,
+        _ => EXIT_REFUSED,
     }
 }
 
@@ -209,5 +220,19 @@ mod tests {
             assert!(text.starts_with("no\\u{1b}[2J"), "{text}");
         }
         assert!(code(401).1.contains("HOOKBOX_TOKEN"));
+    }
+
+    #[test]
+    fn the_overload_of_a_source_has_the_exit_code_of_its_reason() {
+        for (reason, expected) in [
+            (Reason::RateLimited, EXIT_LATER),
+            (Reason::BacklogFull, EXIT_UNAVAILABLE),
+            (Reason::StoreUnavailable, EXIT_UNAVAILABLE),
+            (Reason::ShuttingDown, EXIT_UNAVAILABLE),
+        ] {
+            for status in [429, 503] {
+                assert_eq!(code_of(status, reason.as_str()), expected, "{status} {reason:?}");
+            }
+        }
     }
 }

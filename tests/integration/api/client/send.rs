@@ -151,3 +151,22 @@ async fn a_token_is_for_the_audience_that_the_command_names() {
     }
     printed(&place, &[&send[..], &["--audience", "https://hooks.example.com/"]].concat());
 }
+
+#[tokio::test]
+async fn a_rate_limit_that_is_used_up_has_an_exit_code_of_its_own_whatever_the_source_answers() {
+    let place = place(&[]);
+    let source = |name: &str, overload: u16| {
+        format!(
+            "[sources.{name}]\nverify = \"none\"\nkey = {{ header = \"X-Id\" }}\nrate_limit = \"1/h\"\n\
+             answer = {{ overload = {overload} }}\n"
+        )
+    };
+    std::fs::write(place.path("hookbox.toml"), source("patient", 503) + &source("other", 429)).unwrap();
+    let _process = place.serve().await;
+    for name in ["patient", "other"] {
+        let send = ["send", "--source", name, "--header"];
+        printed(&place, &[&send[..], &["X-Id: 1"]].concat());
+        let (code, told) = failed(&place, &[&send[..], &["X-Id: 2"]].concat());
+        assert_eq!(code, Some(75), "{name}: {told}");
+    }
+}
