@@ -18,7 +18,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use url::Url;
 
-pub use self::connect::{Connection, Identity, SetupError};
+pub use self::connect::{Connection, Identity, SetupError, bearer};
 pub use self::error::ClientError;
 pub use self::events::{Event, EventReader, Malformed};
 pub use self::follow::{Arrived, Filter, Following, Happened};

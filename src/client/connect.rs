@@ -46,7 +46,7 @@ pub struct Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// The token has characters that no token has.
-    #[error("the token is not valid: it may only have visible ASCII characters")]
+    #[error("HOOKBOX_TOKEN is not a token: it may only have visible ASCII characters")]
     Token,
     /// The file with certificates has none, or has a mistake.
     #[error("the file of the authorities has no certificates in PEM")]
@@ -148,7 +148,8 @@ fn authorities(pem: &str) -> Result<RootCertStore, SetupError> {
     if roots.is_empty() { Err(SetupError::Authorities) } else { Ok(roots) }
 }
 
-fn bearer(token: &Secret) -> Result<HeaderValue, SetupError> {
+/// The value of the header that shows a token. Errors: `Token`.
+pub fn bearer(token: &Secret) -> Result<HeaderValue, SetupError> {
     let is_valid = token.expose().bytes().all(|byte| byte.is_ascii_graphic());
     let value = HeaderValue::try_from(format!("Bearer {}", token.expose()));
     let mut value = value.ok().filter(|_| is_valid).ok_or(SetupError::Token)?;

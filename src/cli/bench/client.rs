@@ -13,6 +13,7 @@ use serde::Deserialize;
 use tokio::net::TcpStream;
 
 use crate::cli::Failure;
+use crate::client::{Answer, bearer, refusal};
 use crate::domain::error::causes;
 use crate::domain::secret::Secret;
 
@@ -68,6 +69,12 @@ impl Target {
         let mut connection = Connection::open(self).await?;
         let request = Request::get("/v1/stats").header("host", &self.authority).body(Full::default());
         let (status, body) = connection.send(request.map_err(Box::new)?).await?;
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            // What hookbox says of the token, if it is hookbox.
+            let content_type = "application/problem+json".to_owned();
+            let answer = Answer { status: status.as_u16(), content_type, body: body.into() };
+            return Err(refusal(&answer).into());
+        }
         if status != StatusCode::OK {
             return Err(Failure::Other(
                 format!(
@@ -105,10 +112,7 @@ impl Connection {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Box::new)?;
         // The task ends with the sender. An error of the connection is reported by the request that fails.
         tokio::spawn(connection);
-        let authorization = target.token.as_ref();
-        let authorization =
-            authorization.map(|token| HeaderValue::try_from(format!("Bearer {}", token.expose())));
-        let authorization = authorization.transpose().map_err(Box::new)?;
+        let authorization = target.token.as_ref().map(bearer).transpose()?;
         Ok(Self { sender, authority: target.authority.clone(), authorization })
     }
 

@@ -158,6 +158,9 @@ impl From<ClientError> for Failure {
             ClientError::Refused { status: 401, reason, .. } if !is_unverified(reason) => {
                 "; set HOOKBOX_TOKEN to a token of this hookbox"
             }
+            ClientError::Refused { reason, .. } if reason == Reason::Forbidden.as_str() => {
+                "; the token is the one in HOOKBOX_TOKEN"
+            }
             _ => "",
         };
         // The text can have parts that others chose.

@@ -1,11 +1,17 @@
 //! `hookbox bench`: which hookbox it asks, and what it says.
 
+use hookbox::internals::access::Digest;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::{failed, lines, place};
+use super::{failed, lines, place, printed};
 use crate::api::harness::eventually;
 use crate::api::harness::process::Process;
+
+const ADMIN_TOKEN: &str = "hbx_the-token-of-the-admin";
+
+/// May submit, and not look at the counts.
+const SENDER_TOKEN: &str = "hbx_the-token-of-the-sender";
 
 #[tokio::test]
 async fn bench_asks_the_hookbox_in_the_environment() {
@@ -31,6 +37,29 @@ fn bench_sends_its_token_nowhere_if_it_cannot_speak_to_the_hookbox_in_the_enviro
         assert_eq!(code, Some(64), "{url}: {told}");
         assert!(told.contains(why) && told.contains("HOOKBOX_URL"), "{url}: {told}");
     }
+}
+
+#[tokio::test]
+async fn bench_names_the_variable_of_a_token_that_is_missing_wrong_malformed_or_not_allowed_to() {
+    let mut place = place(&[("HOOKBOX_ADMIN_TOKEN", ADMIN_TOKEN)]);
+    let digest = Digest::of(SENDER_TOKEN.as_bytes()).to_hex();
+    let tokens = format!("[tokens.sender]\nsha256 = \"{digest}\"\nroles = [\"submit\"]\n");
+    std::fs::write(place.path("hookbox.toml"), tokens).unwrap();
+    let _process = place.serve().await;
+    for (token, expected, why) in [
+        ("", 77, "needs a token"),
+        ("hbx_another-token-than-that", 77, "token"),
+        ("żółw", 64, "visible ASCII characters"),
+        (SENDER_TOKEN, 77, "does not have the role `read`"),
+    ] {
+        place.set("HOOKBOX_TOKEN", token);
+        let (code, told) = failed(&place, &["bench", "--duration", "100ms", "--connections", "1"]);
+        assert_eq!(code, Some(expected), "{token:?}: {told}");
+        assert!(told.contains(why) && told.contains("HOOKBOX_TOKEN"), "{token:?}: {told}");
+        assert!(!told.contains("is hookbox running"), "{token:?}: {told}");
+    }
+    place.set("HOOKBOX_TOKEN", ADMIN_TOKEN);
+    printed(&place, &["bench", "--duration", "100ms", "--connections", "1"]);
 }
 
 #[tokio::test]
