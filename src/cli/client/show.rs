@@ -113,8 +113,7 @@ impl Show {
             let id = self.webhook.id_at(client).await?;
             Ok(client.bytes(&["v1", "webhooks", &id, "body"]).await?)
         })?;
-        let is_on_terminal = Terminal::stdout().width.is_some();
-        if is_on_terminal && !std::str::from_utf8(&body).is_ok_and(is_safe) {
+        if Terminal::stdout().is_terminal && !std::str::from_utf8(&body).is_ok_and(is_safe) {
             return Err(refused(
                 "the body is no text, or has characters that can act on this terminal, so it is not written to it; \
                  write it to a file or to a pipe",

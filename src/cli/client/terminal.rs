@@ -5,8 +5,10 @@ use console::{Style, Term};
 /// Standard output.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terminal {
-    /// The width of the terminal in columns; none if it is no terminal, so that nothing is cut.
+    /// The width of the terminal in columns; none if it is no terminal or does not know its width, so that nothing is cut.
     pub(super) width: Option<usize>,
+    /// Whether it is a terminal, also one that does not know its width.
+    pub(super) is_terminal: bool,
     /// Whether it takes colours: a terminal without `NO_COLOR`.
     has_colors: bool,
 }
@@ -28,19 +30,20 @@ impl Terminal {
     pub(super) fn stdout() -> Self {
         let terminal = Term::stdout();
         let width = terminal.size_checked().map(|(_, columns)| usize::from(columns));
-        Self { width, has_colors: terminal.is_term() && console::colors_enabled() }
+        let is_terminal = terminal.is_term();
+        Self { width, is_terminal, has_colors: is_terminal && console::colors_enabled() }
     }
 
     /// No terminal, as a pipe is none.
     #[cfg(test)]
     pub(super) fn none() -> Self {
-        Self { width: None, has_colors: false }
+        Self { width: None, is_terminal: false, has_colors: false }
     }
 
     /// A terminal of this width, without colours.
     #[cfg(test)]
     pub(super) fn of_width(width: usize) -> Self {
-        Self { width: Some(width), has_colors: false }
+        Self { width: Some(width), is_terminal: true, has_colors: false }
     }
 
     /// The text in the colour of its meaning.

@@ -54,6 +54,14 @@ async fn hostile_texts_are_escaped_for_people_and_for_programs() {
         check(&printed(&place, &[command, &["--json"]].concat()));
     }
 
+    // Some terminals do not know their width.
+    for columns in [80, 0] {
+        let (code, text) = place.run_on_terminal(columns, &["show", &id, "--body"]).await;
+        assert_eq!(code, Some(1), "{columns}: {text:?}");
+        assert!(text.contains("not written to it"), "{columns}: {text:?}");
+        check(&text.replace('\r', ""));
+    }
+
     tail.wait_for_log("order").await;
     check(&tail.log());
     tail.signal(nix::sys::signal::Signal::SIGINT);
