@@ -154,7 +154,12 @@ impl Listen {
         if !stop.is_cancelled() {
             return Err(refused("the stream of webhooks has ended"));
         }
-        note("stopped; the next `hookbox listen` with the same options goes on here");
+        note(match self.from {
+            None => "stopped; the next `hookbox listen` with the same options goes on here",
+            Some(_) => {
+                "stopped; the next `hookbox listen` with the same options, but without --from, goes on here"
+            }
+        });
         Ok(ExitCode::from(EXIT_INTERRUPTED))
     }
 }

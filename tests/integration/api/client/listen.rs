@@ -139,6 +139,27 @@ async fn it_begins_where_it_is_told_to_and_two_do_not_share_a_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_says_that_the_next_one_goes_on_without_the_flag_that_chose_the_beginning() {
+    let (place, local) = (place(&[]), Local::start().await);
+    let process = place.serve().await;
+    let mut listen = start(&place, &local, &["--from", "now"]);
+    listen.wait_for_log("waiting for webhooks").await;
+    process.rest.submit("first", "order.created", "\"first\"").await;
+    wait_for_lines(&listen, 1).await;
+    listen.signal(Signal::SIGINT);
+    assert_eq!(listen.ended().await.code(), Some(130), "{}", listen.log());
+    assert!(listen.log().contains("the same options, but without --from, goes on here"), "{}", listen.log());
+    process.rest.submit("second", "order.created", "\"second\"").await;
+
+    let mut listen = start(&place, &local, &[]);
+    wait_for_lines(&listen, 1).await;
+    listen.signal(Signal::SIGINT);
+    assert_eq!(listen.ended().await.code(), Some(130), "{}", listen.log());
+    assert!(listen.log().contains("the same options goes on here"), "{}", listen.log());
+    assert_eq!(bodies(&local.received()), ["\"first\"", "\"second\""]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_webhooks_that_are_wanted_are_delivered() {
     let (place, local) = (place(&[]), Local::start().await);
     let process = place.serve().await;
