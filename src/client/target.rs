@@ -12,6 +12,9 @@ use super::error::cause_of;
 use super::webhook::{Content, Webhook};
 use crate::domain::headers::OF_CONNECTION;
 
+/// The source whose webhooks have their key beside their payload, and so not in the body that is delivered.
+const DEFAULT_SOURCE: &str = "default";
+
 /// The most bytes of an answer that are read, so that the connection can be used again.
 const ANSWER_BYTES: usize = 1024 * 1024;
 
@@ -100,6 +103,14 @@ fn headers(webhook: &Webhook, content: &Content) -> HeaderMap {
             headers.insert(name, value);
         }
     }
+    // Its sender may have given the key in this header.
+    let key = HeaderName::from_static("idempotency-key");
+    if webhook.source == DEFAULT_SOURCE
+        && !headers.contains_key(&key)
+        && let Ok(value) = HeaderValue::from_bytes(webhook.idempotency_key.as_bytes())
+    {
+        headers.insert(key, value);
+    }
     // The client leaves it out where there is nothing to send, and some servers then wait for a body or refuse.
     if content.body.is_empty() {
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
@@ -110,6 +121,19 @@ fn headers(webhook: &Webhook, content: &Content) -> HeaderMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn webhook(source: &str, event_type: &str) -> Webhook {
+        Webhook {
+            id: "01".to_owned(),
+            source: source.to_owned(),
+            idempotency_key: "k".to_owned(),
+            event_type: event_type.to_owned(),
+            status: "pending".to_owned(),
+            attempt_count: None,
+            accepted_at: String::new(),
+            last_error: None,
+        }
+    }
 
     #[test]
     fn the_headers_of_the_sender_are_sent_but_those_of_its_connection_and_hidden_ones() {
@@ -130,17 +154,7 @@ mod tests {
             headers: given.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
             body: Vec::new(),
         };
-        let webhook = Webhook {
-            id: "01".to_owned(),
-            source: "shop".to_owned(),
-            idempotency_key: "k".to_owned(),
-            event_type: "zamówienie".to_owned(),
-            status: "pending".to_owned(),
-            attempt_count: None,
-            accepted_at: String::new(),
-            last_error: None,
-        };
-        let sent = headers(&webhook, &content);
+        let sent = headers(&webhook("shop", "zamówienie"), &content);
         let mut sent = sent.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect::<Vec<_>>();
         sent.sort_unstable();
         let expected: [(&str, &[u8]); 9] = [
@@ -155,5 +169,19 @@ mod tests {
             ("x-twice", b"2"),
         ];
         assert_eq!(sent, expected);
+    }
+    #[test]
+    fn the_key_of_the_source_default_is_sent_unless_its_sender_has_sent_it() {
+        let key_of = |source: &str, given: &[(&str, &str)]| {
+            let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let content =
+                Content { content_type: "t".to_owned(), headers: given.collect(), body: Vec::new() };
+            let sent = headers(&webhook(source, "t"), &content);
+            let key = sent.get("idempotency-key").map(|value| value.to_str().expect("ASCII").to_owned());
+            key.unwrap_or_default()
+        };
+        assert_eq!(key_of("default", &[]), "k");
+        assert_eq!(key_of("default", &[("idempotency-key", "\"k\"")]), "\"k\"");
+        assert_eq!(key_of("shop", &[]), "", "its key is where its sender has it");
     }
 }

@@ -110,9 +110,10 @@ async fn a_webhook_is_delivered_with_the_body_and_the_headers_of_its_sender() {
     assert_eq!(received.header("authorization"), "", "hookbox does not keep it");
     assert_eq!(received.header("host"), local.url("").trim_start_matches("http://"));
     let id = process.rest.get("/v1/status?idempotency_key=k").await.text_of("id");
-    let names = ["hookbox-webhook", "hookbox-source", "hookbox-event-type", "content-type"];
+    let names =
+        ["hookbox-webhook", "hookbox-source", "hookbox-event-type", "idempotency-key", "content-type"];
     let values = names.map(|name| received.header(name));
-    assert_eq!(values, [id.as_str(), "default", "order.created", "application/json"]);
+    assert_eq!(values, [id.as_str(), "default", "order.created", "k", "application/json"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
