@@ -1,8 +1,11 @@
 //! The file with the webhooks that `hookbox listen` has delivered, so that the next one continues there.
 //!
 //! Each line has a position and, unless only the position has changed, the id of a webhook that was delivered. Lines
-//! are added one by one. A line that a crash has cut is ignored: its webhook is then delivered again. The file is not
-//! synced, so after a crash of the machine the last webhooks can be delivered again too.
+//! are added one by one. A line that a crash has cut is ignored: its webhook is then delivered again. Lines that are added
+//! are not synced, so after a crash of the machine the last webhooks can be delivered again too. A file that is written
+//! anew is synced, and so is the first position. So a file that names no position, and does not say either that there is
+//! none yet, is damaged. Such a file is kept until another place is chosen: to begin with what comes from now on would leave
+//! webhooks out.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
@@ -16,6 +19,9 @@ use super::place::{Place, is_id};
 /// when the file has twice the size.
 const MAX_BYTES: u64 = 1024 * 1024;
 
+/// The only line of a file that has no position yet.
+const NO_POSITION: &str = "now";
+
 /// How many digits of a digest are in the name of a file.
 const DIGEST_DIGITS: usize = 16;
 
@@ -28,10 +34,19 @@ pub struct Journal {
     /// How many bytes it had when it was last written anew.
     needed_bytes: u64,
     place: Place,
-    /// Whether the file had a place when it was opened.
-    is_known: bool,
+    /// What the file had when it was opened.
+    found: Found,
     /// Locked as long as it is open. Apart from the file with the place, which is replaced.
     _lock: File,
+}
+
+/// What a file has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Place,
+    /// No position yet.
+    Nothing,
+    Damage,
 }
 
 /// Why there is no journal.
@@ -42,6 +57,15 @@ pub enum JournalError {
         "another `hookbox listen` delivers the same webhooks to the same place; stop it, or give this one another --name"
     )]
     InUse,
+    /// The file does not say where to go on.
+    #[error(
+        "{path} is damaged, so it is not known what was delivered; name the last webhook that your server has got with \
+         --from ID, or begin with those that come from now on with --from now"
+    )]
+    Damaged {
+        /// The path of the file.
+        path: PathBuf,
+    },
     /// The file cannot be used.
     #[error("cannot use {path}, which remembers what was delivered")]
     Io {
@@ -71,20 +95,27 @@ impl Journal {
             Err(TryLockError::WouldBlock) => return Err(JournalError::InUse),
             Err(TryLockError::Error(error)) => return Err(failed(&lock_path)(error)),
         }
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        let (place, found) = match fs::read(&path) {
+            Ok(bytes) => read(&bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (Place::default(), Found::Nothing),
             Err(error) => return Err(failed(&path)(error)),
         };
-        let place = read(&text);
-        let is_known = !place.resume_after().is_empty();
-        let (file, bytes) = rewrite(&path, &place).map_err(failed(&path))?;
-        Ok(Self { path, file, bytes, needed_bytes: bytes, place, is_known, _lock: lock })
+        let opened = match found {
+            Found::Damage => for_lines(&path).map(|file| (file, 0)),
+            Found::Place | Found::Nothing => rewrite(&path, &place),
+        };
+        let (file, bytes) = opened.map_err(failed(&path))?;
+        Ok(Self { path, file, bytes, needed_bytes: bytes, place, found, _lock: lock })
     }
 
-    /// Where the last process that had the journal has come to; none if there was none.
-    pub fn last(&self) -> Option<&Place> {
-        self.is_known.then_some(&self.place)
+    /// Where the last process that had the journal has come to; none if there was none, or it came to no position.
+    /// Errors: the file is damaged.
+    pub fn last(&self) -> Result<Option<&Place>, JournalError> {
+        match self.found {
+            Found::Place => Ok(Some(&self.place)),
+            Found::Nothing => Ok(None),
+            Found::Damage => Err(JournalError::Damaged { path: self.path.clone() }),
+        }
     }
 
     /// Begins at another place.
@@ -100,18 +131,21 @@ impl Journal {
 
     /// Notes that a webhook was delivered, and the position of the stream after it.
     pub fn handle(&mut self, id: &str, resume_after: &str) -> Result<(), JournalError> {
+        let is_first = self.place.resume_after().is_empty();
         self.place.handle(id, resume_after);
-        self.add(&format!("{resume_after} {id}\n"))
+        self.add(&format!("{resume_after} {id}\n"), is_first)
     }
 
     /// Notes the position of the stream.
     pub fn advance(&mut self, resume_after: &str) -> Result<(), JournalError> {
+        let is_first = self.place.resume_after().is_empty();
         self.place.advance(resume_after);
-        self.add(&format!("{resume_after}\n"))
+        self.add(&format!("{resume_after}\n"), is_first)
     }
 
-    fn add(&mut self, line: &str) -> Result<(), JournalError> {
-        if self.bytes > MAX_BYTES.max(2 * self.needed_bytes) {
+    /// Adds a line. The first one with a position is synced, in a file that is written anew.
+    fn add(&mut self, line: &str, is_first: bool) -> Result<(), JournalError> {
+        if is_first || self.bytes > MAX_BYTES.max(2 * self.needed_bytes) {
             return self.rewrite();
         }
         self.file.write_all(line.as_bytes()).map_err(|source| self.failed(source))?;
@@ -130,98 +164,46 @@ impl Journal {
     }
 }
 
-/// Replaces the file by one with this place, and opens it to add lines. Returns its size too.
+/// Replaces the file by one with this place, which is on disk then, and opens it to add lines. Returns its size too.
 fn rewrite(path: &Path, place: &Place) -> io::Result<(File, u64)> {
     let position = place.resume_after();
-    let mut text = if position.is_empty() { String::new() } else { format!("{position}\n") };
+    let mut text = format!("{}\n", if position.is_empty() { NO_POSITION } else { position });
     place.handled().for_each(|id| text.push_str(&format!("{position} {id}\n")));
     let new = path.with_extension("new");
-    fs::write(&new, &text)?;
+    let mut file = File::create(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
     fs::rename(&new, path)?;
-    Ok((OpenOptions::new().append(true).open(path)?, text.len() as u64))
+    if let Some(folder) = path.parent() {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok((for_lines(path)?, text.len() as u64))
 }
 
-/// The place that the lines of a file name. Lines that are not complete are ignored.
-fn read(text: &str) -> Place {
-    let mut place = Place::default();
+/// Opens a file to add lines.
+fn for_lines(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).open(path)
+}
+
+/// The place that the lines of a file name. Lines that are not complete, or damaged, are ignored.
+fn read(bytes: &[u8]) -> (Place, Found) {
+    let text = String::from_utf8_lossy(bytes);
+    let (mut place, mut has_none_yet) = (Place::default(), false);
     for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
         match line.split_once(' ') {
             Some((position, id)) if is_id(position) && is_id(id) => place.handle(id, position),
-            None => place.advance(line),
             Some(_) => {}
+            None if line == NO_POSITION => has_none_yet = true,
+            None => place.advance(line),
         }
     }
-    place
+    let found = match place.resume_after() {
+        "" if has_none_yet => Found::Nothing,
+        "" => Found::Damage,
+        _ => Found::Place,
+    };
+    (place, found)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn id(number: u32) -> String {
-        format!("0193811c-2b7b-7000-8000-{number:012}")
-    }
-
-    fn handled(journal: &Journal) -> Vec<String> {
-        journal.place().handled().map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn the_next_journal_goes_on_where_the_last_one_has_ended() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let folder = folder.path().join("state/listen");
-        let open = || Journal::open(&folder, "what").expect("opens");
-        let mut journal = open();
-        assert!(journal.last().is_none());
-        journal.advance(&id(1)).expect("writes");
-        journal.handle(&id(3), &id(1)).expect("writes");
-        journal.handle(&id(2), &id(1)).expect("writes");
-        assert!(matches!(Journal::open(&folder, "what"), Err(JournalError::InUse)));
-        assert!(Journal::open(&folder, "other").expect("opens").last().is_none());
-        drop(journal);
-
-        let mut journal = open();
-        assert_eq!(journal.last().map(Place::resume_after), Some(id(1).as_str()));
-        assert_eq!(handled(&journal), [id(2), id(3)]);
-        journal.begin(Place::after(&id(7)).expect("an id")).expect("writes");
-        drop(journal);
-        let journal = open();
-        assert_eq!((journal.place().resume_after(), handled(&journal).len()), (id(7).as_str(), 0));
-    }
-
-    #[test]
-    fn a_line_that_was_cut_is_ignored() {
-        let text = format!("{}\n{} {}\n{} {}", id(1), id(1), id(2), id(1), id(3));
-        let place = read(&text);
-        assert_eq!(place.handled().collect::<Vec<_>>(), [id(2)]);
-        let cut = text.get(..text.len() - 40).expect("is longer");
-        assert_eq!(read(cut).resume_after(), id(1));
-        assert_eq!(read("nonsense\n\n a\n"), Place::default());
-    }
-
-    #[test]
-    fn the_file_does_not_grow_without_limit() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut journal = Journal::open(folder.path(), "what").expect("opens");
-        for number in 0..20_000 {
-            journal.handle(&id(number), &id(number)).expect("writes");
-        }
-        let size = fs::metadata(&journal.path).expect("is there").len();
-        assert!(size <= MAX_BYTES + 100, "{size}");
-        assert_eq!(read(&fs::read_to_string(&journal.path).expect("reads")).resume_after(), id(19_999));
-    }
-
-    #[test]
-    fn a_large_file_is_rewritten_only_after_it_has_doubled() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut journal = Journal::open(folder.path(), "what").expect("opens");
-        let mut times = 0;
-        for number in 1..=20_000 {
-            let before = journal.needed_bytes;
-            journal.handle(&id(number), &id(0)).expect("writes");
-            times += usize::from(journal.needed_bytes != before);
-        }
-        assert!(journal.needed_bytes > MAX_BYTES, "every webhook is needed");
-        assert_eq!((times, handled(&journal).len()), (1, 20_000));
-    }
-}
+mod tests;

@@ -71,7 +71,7 @@ impl Listen {
         let place = match &self.from {
             Some(Begin::Now) => Place::default(),
             Some(Begin::After(place)) => place.clone(),
-            None => journal.last().cloned().unwrap_or_default(),
+            None => journal.last().map_err(Box::new)?.cloned().unwrap_or_default(),
         };
         let (url, forward, beginning) = (client.url(), &self.forward, self.beginning(&place));
         note(&format!("delivering webhooks of {url} to {forward}: {beginning}"));

@@ -161,6 +161,35 @@ async fn it_says_that_the_next_one_goes_on_without_the_flag_that_chose_the_begin
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_memory_is_refused_at_every_start_until_a_beginning_is_named() {
+    let (place, local) = (place(&[]), Local::start().await);
+    let process = place.serve().await;
+    let mut listen = start(&place, &local, &[]);
+    listen.wait_for_log("waiting for webhooks").await;
+    let first = process.rest.submit("first", "order.created", "\"first\"").await.text_of("id");
+    wait_for_lines(&listen, 1).await;
+    listen.signal(Signal::SIGINT);
+    listen.ended().await;
+    process.rest.submit("second", "order.created", "\"second\"").await;
+
+    let files = std::fs::read_dir(place.path("state/hookbox/listen")).unwrap();
+    let file = files.map(|file| file.unwrap().path()).find(|path| path.extension().is_none()).unwrap();
+    let url = local.url("/hooks?a=b");
+    for damage in [&b""[..], &[0; 111], b"\xff"] {
+        std::fs::write(&file, damage).unwrap();
+        for _ in 0..2 {
+            let arguments = ["listen", "--forward", &url];
+            let (code, told) = tokio::task::block_in_place(|| failed(&place, &arguments));
+            assert_eq!(code, Some(1), "{told}");
+            assert!(told.contains("is damaged") && told.contains("--from ID"), "{told}");
+        }
+    }
+    let listen = start(&place, &local, &["--from", &first]);
+    wait_for_lines(&listen, 1).await;
+    assert_eq!(bodies(&local.received()), ["\"first\"", "\"second\""]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_webhooks_that_are_wanted_are_delivered() {
     let (place, local) = (place(&[]), Local::start().await);
     let process = place.serve().await;
