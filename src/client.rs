@@ -211,12 +211,13 @@ impl Client {
 
     fn unreachable(&self, error: &reqwest::Error) -> ClientError {
         let (url, cause) = (self.url().to_owned(), error::cause_of(error, self.problem_of_authorities));
-        ClientError::Unreachable { url, cause, advice: error::advice_for(error, &self.base) }
+        let (advice, may_have_come) = (error::advice_for(error, &self.base), !error.is_connect());
+        ClientError::Unreachable { url, cause, advice, may_have_come }
     }
 
     fn unreachable_because(&self, cause: &str) -> ClientError {
         let (url, cause) = (self.url().to_owned(), cause.to_owned());
-        ClientError::Unreachable { url, cause, advice: error::IS_IT_RUNNING }
+        ClientError::Unreachable { url, cause, advice: error::IS_IT_RUNNING, may_have_come: true }
     }
 }
 

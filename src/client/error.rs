@@ -5,6 +5,7 @@ use std::error::Error;
 use rustls::{AlertDescription, InvalidMessage};
 use url::Url;
 
+use crate::domain::error::Reason;
 use crate::tls::CertificateProblem;
 
 /// What to do next if the cause does not say it.
@@ -45,6 +46,8 @@ pub enum ClientError {
         cause: String,
         /// What to do next.
         advice: &'static str,
+        /// Whether the request may have come to hookbox.
+        may_have_come: bool,
     },
     /// The answer is not a success.
     #[error("{detail}")]
@@ -86,6 +89,21 @@ impl ClientError {
             Self::Refused { status: 404, reason, .. } => reason.is_empty(),
             Self::Refused { status, .. } => matches!(status, 429 | 500 | 502 | 503 | 504),
             Self::Unexpected { .. } | Self::NoName { .. } => false,
+        }
+    }
+
+    /// Whether hookbox may have done what it was asked for although it did not say so: the answer is lost, or is that of a
+    /// store or a proxy that does not know.
+    pub fn may_be_done(&self) -> bool {
+        match self {
+            Self::Unreachable { may_have_come, .. } => *may_have_come,
+            Self::Refused { status, reason, .. } if reason.is_empty() => *status >= 500,
+            Self::Refused { reason, .. } => {
+                let unsure = [Reason::StoreUnavailable, Reason::ShuttingDown, Reason::Internal];
+                unsure.iter().any(|unsure| reason == unsure.as_str())
+            }
+            Self::Unexpected { .. } => true,
+            Self::NoName { .. } => false,
         }
     }
 
@@ -200,7 +218,8 @@ mod tests {
             let advice = advice_for(&error, &https);
             assert!(advice.contains("--client-cert"), "{text}: {advice}");
             let (url, cause) = (https.to_string(), text.to_owned());
-            assert_eq!(ClientError::Unreachable { url, cause, advice }.why(), text);
+            let error = ClientError::Unreachable { url, cause, advice, may_have_come: true };
+            assert_eq!(error.why(), text);
         }
         let http = "http://hooks.example.com".parse::<Url>().expect("a URL");
         assert_eq!(advice_for(&io::Error::other("connection closed"), &http), IS_IT_RUNNING);
@@ -218,6 +237,23 @@ mod tests {
         }
         for (status, reason) in [(404, "WEBHOOK_NOT_FOUND"), (401, ""), (400, "INVALID_FIELD"), (409, "")] {
             assert!(!is_passing(status, reason), "{status} {reason}");
+        }
+    }
+    #[test]
+    fn what_may_be_done_is_told_from_what_hookbox_has_refused() {
+        for (status, reason, expected) in [
+            (503, "STORE_UNAVAILABLE", true),
+            (429, "STORE_UNAVAILABLE", true),
+            (503, "SHUTTING_DOWN", true),
+            (500, "INTERNAL", true),
+            (502, "", true),
+            (404, "", false),
+            (503, "RATE_LIMITED", false),
+            (503, "BACKLOG_FULL", false),
+            (400, "INVALID_FIELD", false),
+        ] {
+            let error = ClientError::Refused { status, reason: reason.to_owned(), detail: String::new() };
+            assert_eq!(error.may_be_done(), expected, "{status} {reason}");
         }
     }
 }

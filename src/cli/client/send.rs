@@ -1,6 +1,7 @@
 //! `hookbox send`: sends a webhook, on request signed as its sender would sign it.
 
 use std::fs::File;
+use std::future::Future;
 use std::io::{self, Read};
 use std::process::ExitCode;
 
@@ -16,17 +17,18 @@ use serde_json::value::RawValue;
 use url::{Url, form_urlencoded};
 
 use super::complete::sources;
+use super::interrupt::Interrupt;
 use super::names::not_empty;
 use super::safe::{json_line, safe_lines};
 use super::server::{ServerFlags, block_on, url_of, usage};
 use super::signing::{Signing, cannot_sign};
 use super::tell::{Format, parse, print_status};
 use crate::cli::output::print;
-use crate::cli::{Failure, note};
-use crate::client::{Answer, Call, Client, refusal};
+use crate::cli::{EXIT_INTERRUPTED, Failure, note};
+use crate::client::{Answer, Call, Client, ClientError, refusal};
 use crate::clock::SystemClock;
 use crate::domain::clock::Clock as _;
-use crate::sources::{Draft, sign};
+use crate::sources::{Draft, Rules, SignError, sign};
 
 /// The largest body that is sent, in bytes.
 const BODY_BYTES: u64 = 256 * 1024 * 1024;
@@ -78,51 +80,62 @@ impl Send {
         let client = self.server.client()?;
         let body = body(&self.body)?;
         if self.source != DEFAULT_SOURCE {
-            self.send_to_source(&client, body)?;
+            self.send_to_source(&client, body)
         } else if self.signing.preset.is_some() {
-            return Err(usage("--preset needs --source: the source `default` verifies nothing"));
+            Err(usage("--preset needs --source: the source `default` verifies nothing"))
         } else {
-            self.send_to_default(&client, &body)?;
+            self.send_to_default(&client, &body)
         }
-        Ok(ExitCode::SUCCESS)
     }
 
-    fn send_to_default(&self, client: &Client, body: &[u8]) -> Result<(), Failure> {
+    fn send_to_default(&self, client: &Client, body: &[u8]) -> Result<ExitCode, Failure> {
         let payload = serde_json::from_slice::<&RawValue>(body).map_err(|error| {
             usage(format!("the body of a webhook of the source `default` has to be JSON: {error}"))
         })?;
-        let key = serde_json::Value::from(self.key.clone().map_or_else(random_key, Ok)?);
+        let random_key = if self.key.is_none() { Some(random_key()?) } else { None };
+        let key = serde_json::Value::from(self.key.as_deref().or(random_key.as_deref()));
         let event_type = serde_json::Value::from(self.event_type.as_deref().unwrap_or("test"));
         let body =
             format!(r#"{{"idempotency_key":{key},"event_type":{event_type},"payload":{}}}"#, payload.get());
         let headers = header_map([("content-type", "application/json")].into_iter().chain(self.given()))?;
         let (path, body) = (&["v1", "webhooks"], Some(body.into_bytes()));
         let call = Call { path, headers, body, ..Call::default() };
-        let answer = block_on(async { Ok(client.ask(Method::POST, call).await?) })?;
+        let Some(answer) = answer_to(client.ask(Method::POST, call), random_key.as_deref())? else {
+            return Ok(ExitCode::from(EXIT_INTERRUPTED));
+        };
         print_status(client, &answer, self.format, SystemClock.now())?;
         if !self.format.json && parse::<Accepted>(client, &answer)?.duplicate {
             note("this webhook was accepted before; nothing runs again");
         }
-        Ok(())
+        Ok(ExitCode::SUCCESS)
     }
 
-    fn send_to_source(&self, client: &Client, body: Vec<u8>) -> Result<(), Failure> {
+    fn send_to_source(&self, client: &Client, body: Vec<u8>) -> Result<ExitCode, Failure> {
         let path = ["v1", "sources", self.source.as_str(), "webhooks"];
-        let draft = self.draft(client, &path, body)?;
+        let (draft, random_key) = self.draft(client, &path, body)?;
         let query = form_urlencoded::parse(draft.query.as_bytes()).into_owned().collect::<Vec<_>>();
         let query = query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect::<Vec<_>>();
         let headers = draft.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let headers = header_map(headers)?;
         let call = Call { path: &path, query: &query, headers, body: Some(draft.body) };
-        let answer = block_on(async { Ok(client.send(Method::POST, call).await?) })?;
-        if !(200..300).contains(&answer.status) {
-            return Err(refusal(&answer).into());
-        }
-        self.print(&answer)
+        let asking = async {
+            let answer = client.send(Method::POST, call).await?;
+            if (200..300).contains(&answer.status) { Ok(answer) } else { Err(refusal(&answer)) }
+        };
+        let Some(answer) = answer_to(asking, random_key.as_deref())? else {
+            return Ok(ExitCode::from(EXIT_INTERRUPTED));
+        };
+        self.print(&answer)?;
+        Ok(ExitCode::SUCCESS)
     }
 
-    /// The request, signed if a preset is named.
-    fn draft(&self, client: &Client, path: &[&str], body: Vec<u8>) -> Result<Draft, Failure> {
+    /// The request, signed if a preset is named, and the key of its webhook if that is a random one.
+    fn draft(
+        &self,
+        client: &Client,
+        path: &[&str],
+        body: Vec<u8>,
+    ) -> Result<(Draft, Option<String>), Failure> {
         let mut url = match &self.public_url {
             None => client.url_of(&Call { path, ..Call::default() }),
             Some(url) => url.clone(),
@@ -146,9 +159,13 @@ impl Send {
             if self.key.is_some() || self.event_type.is_some() {
                 return Err(usage("--key and --type need --preset, which says where this sender has them"));
             }
-            return Ok(draft);
+            return Ok((draft, None));
         };
-        sign(&draft, &rules).map_err(|error| cannot_sign(preset, error))
+        let signed = match &self.key {
+            Some(_) => sign(&draft, &rules).map(|signed| (signed, None)),
+            None => signed_with_any_key(&draft, &rules),
+        };
+        signed.map_err(|error| cannot_sign(preset, error))
     }
 
     fn given(&self) -> impl Iterator<Item = (&str, &str)> {
@@ -164,6 +181,40 @@ impl Send {
         let body = serde_json::from_str::<&RawValue>(&text)
             .map_or_else(|_| json!(text).to_string(), |json| json.get().to_owned());
         print(json_line(&format!(r#"{{"status":{status},"body":{body}}}"#)) + "\n")
+    }
+}
+
+/// The answer to a webhook; none if Ctrl-C comes first. If it may be stored without an answer, says by which random key it
+/// is known.
+fn answer_to<T>(
+    asking: impl Future<Output = Result<T, ClientError>>,
+    random_key: Option<&str>,
+) -> Result<Option<T>, Failure> {
+    block_on(async {
+        let answer = Interrupt::new()?.race(asking).await;
+        let may_be_stored = match &answer {
+            Some(Ok(_)) => false,
+            Some(Err(error)) => error.may_be_done(),
+            None => true,
+        };
+        if let Some(key) = random_key.filter(|_| may_be_stored) {
+            note(&format!(
+                "the webhook may be stored; to send it again without storing it twice, add --key {key}"
+            ));
+        }
+        Ok(answer.transpose()?)
+    })
+}
+
+/// Signs a request for which the command names no key. Returns its key, too, if that is the random one, so that `--key`
+/// can name it.
+fn signed_with_any_key(draft: &Draft, rules: &Rules) -> Result<(Draft, Option<String>), SignError> {
+    let key = Some(draft.id.clone());
+    match sign(&Draft { key: key.clone(), ..draft.clone() }, rules) {
+        Ok(signed) => Ok((signed, key)),
+        // The request has a key of its own, or no place for one.
+        Err(SignError::KeyNotSet) => Ok((sign(draft, rules)?, None)),
+        Err(error) => Err(error),
     }
 }
 

@@ -9,6 +9,7 @@ mod hostile;
 mod killed;
 mod listen;
 mod local;
+mod lost;
 mod names;
 mod readme;
 mod replay;
