@@ -8,10 +8,11 @@ use super::dates::clock_time;
 use super::names::Named;
 use super::safe::{json_line, safe};
 use super::server::{ServerFlags, block_on};
+use super::tail::lost;
 use super::tell::{Format, print_status};
 use super::terminal::{Terminal, tint_of};
-use crate::cli::Failure;
 use crate::cli::output::print_on;
+use crate::cli::{Failure, note};
 use crate::client::{Client, ClientError, EventReader, Webhook, refusal};
 use crate::clock::SystemClock;
 use crate::domain::clock::Clock as _;
@@ -62,32 +63,31 @@ impl Watch {
         Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    /// Watches to the end, also if hookbox restarts. Returns the last status; none if the reader has closed the pipe.
+    /// Watches to the end, also if hookbox restarts, which is said. Returns the last status; none if the reader has closed
+    /// the pipe.
     async fn watch(&self, client: &Client) -> Result<Option<String>, Failure> {
         let id = self.webhook.id_at(client).await?;
-        let mut told = String::new();
-        let mut has_begun = false;
+        let mut seen = Seen::default();
         loop {
-            match self.once(client, &id, &mut told, &mut has_begun).await {
+            match self.once(client, &id, &mut seen).await {
                 Ok(Ended::Done(status)) => return Ok(Some(status)),
                 Ok(Ended::Unread(failure)) => return failure.map_or(Ok(None), Err),
-                Err(error) if has_begun && error.is_passing() => tokio::time::sleep(PAUSE).await,
+                Err(error) if seen.has_begun && error.is_passing() => {
+                    if !std::mem::replace(&mut seen.is_lost, true) {
+                        note(&lost(client.url(), &error.why()));
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Follows one stream to its end. `told` is the last status that was printed.
-    async fn once(
-        &self,
-        client: &Client,
-        id: &str,
-        told: &mut String,
-        has_begun: &mut bool,
-    ) -> Result<Ended, ClientError> {
+    /// Follows one stream to its end.
+    async fn once(&self, client: &Client, id: &str, seen: &mut Seen) -> Result<Ended, ClientError> {
         let mut stream = client.open(&["v1", "webhooks", id, "watch"], &[]).await?;
         let (mut reader, mut last) = (EventReader::default(), None);
-        *has_begun = true;
+        seen.has_begun = true;
         while let Some(bytes) = client.more(&mut stream).await? {
             reader.add(&bytes);
             let next = |reader: &mut EventReader| {
@@ -99,8 +99,11 @@ impl Watch {
                 }
                 let webhook = serde_json::from_str::<Webhook>(&event.data)
                     .map_err(|error| client.unexpected(error.to_string()))?;
-                if *told != event.data {
-                    event.data.clone_into(told);
+                if std::mem::take(&mut seen.is_lost) {
+                    note(&format!("connected to {} again", client.url()));
+                }
+                if seen.told != event.data {
+                    event.data.clone_into(&mut seen.told);
                     match self.print(&webhook, &event.data) {
                         Ok(true) => {}
                         Ok(false) => return Ok(Ended::Unread(None)),
@@ -132,6 +135,16 @@ impl Watch {
         let now = clock_time(SystemClock.now());
         print_on(format_args!("{now}  {status}{attempts}{}\n", error.unwrap_or_default()))
     }
+}
+
+/// What has come of all streams.
+#[derive(Debug, Default)]
+struct Seen {
+    has_begun: bool,
+    /// Whether it was said that the connection is lost, and not yet that it is there again.
+    is_lost: bool,
+    /// The last status that was printed.
+    told: String,
 }
 
 /// How a stream has ended.

@@ -118,9 +118,9 @@ impl Followers {
         followers
     }
 
-    /// Waits until they say that hookbox is lost. `watch` says nothing.
+    /// Waits until they say that hookbox is lost.
     async fn have_lost_it(&self) {
-        for command in [&self.tail, &self.listen] {
+        for command in [&self.watch, &self.tail, &self.listen] {
             command.wait_for_log("is lost").await;
         }
     }
@@ -136,6 +136,9 @@ impl Followers {
         }
         assert_eq!(bodies(&self.local.received()), ["0", "1", "2"]);
         assert_eq!(self.watch.ended().await.code(), Some(0), "{}", self.watch.log());
+        let said = self.watch.log();
+        assert_eq!(said.matches("is lost: ").count(), 1, "{said}");
+        assert!(said.contains("hookbox: connected to ") && said.contains(" again\n"), "{said}");
         let watched = lines(&self.watch);
         let statuses = [watched.first(), watched.last()].map(|line| line.unwrap()["status"].clone());
         assert_eq!(statuses, ["pending", "completed"]);
