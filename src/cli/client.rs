@@ -11,6 +11,7 @@ mod listen;
 mod names;
 mod pages;
 mod pause;
+mod pauses;
 mod quote;
 mod replays;
 mod routes;

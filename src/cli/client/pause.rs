@@ -4,18 +4,18 @@ use std::process::ExitCode;
 
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
-use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::act::Why;
 use super::complete::{routes, sources};
-use super::dates::relative;
 use super::safe::{json_line, safe};
 use super::server::{ServerFlags, block_on};
 use super::tell::{Format, parse};
-use crate::cli::Failure;
 use crate::cli::output::print;
-use crate::client::Client;
+use crate::cli::{Failure, note};
+use crate::client::{Client, ClientError};
+use crate::domain::error::Reason;
+use crate::domain::webhook::Source;
 
 /// The options of `hookbox pause` and `hookbox resume`.
 #[derive(Clone, Debug, Args)]
@@ -58,16 +58,26 @@ struct Resumed {
 impl Paused {
     pub(super) fn pause(&self) -> Result<ExitCode, Failure> {
         let client = self.server.client()?;
-        let answer = self.ask(&client, "pause")?;
-        self.print(&answer, || {
+        let (answer, unknown) = block_on(async {
+            let answer = self.ask(&client, "pause").await?;
+            Ok((answer, self.target.unknown_source(&client).await))
+        })?;
+        let code = self.print(&answer, || {
             let Pause { since } = parse(&client, &answer)?;
             Ok(format!("{} paused since {}", self.target, safe(&since)))
-        })
+        })?;
+        if let Some(source) = unknown.map(safe) {
+            note(&format!(
+                "the settings have no source {source}; the pause is kept all the same, until `hookbox resume --source \
+                 {source}` ends it. `hookbox sources` lists the names"
+            ));
+        }
+        Ok(code)
     }
 
     pub(super) fn resume(&self) -> Result<ExitCode, Failure> {
         let client = self.server.client()?;
-        let answer = self.ask(&client, "resume")?;
+        let answer = block_on(self.ask(&client, "resume"))?;
         self.print(&answer, || {
             let Resumed { was_paused } = parse(&client, &answer)?;
             let what = &self.target;
@@ -79,12 +89,12 @@ impl Paused {
         })
     }
 
-    fn ask(&self, client: &Client, action: &str) -> Result<String, Failure> {
+    async fn ask(&self, client: &Client, action: &str) -> Result<String, Failure> {
         let Target { route, source, all: _ } = &self.target;
         let route = route.as_deref().map(|route| ("route", route));
         let source = source.as_deref().map(|source| ("source", source));
         let query = route.into_iter().chain(source).chain(self.why.parameter()).collect::<Vec<_>>();
-        block_on(async { Ok(client.post(&["v1", action], &query).await?) })
+        Ok(client.post(&["v1", action], &query).await?)
     }
 
     fn print(
@@ -98,11 +108,21 @@ impl Paused {
     }
 }
 
-/// Since when something is paused, by whom and why, in a few words.
-pub(super) fn paused(since: &str, by: Option<&str>, why: Option<&str>, now: Timestamp) -> String {
-    let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
-    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-    format!("paused {}{by}{why}", relative(since, now))
+impl Target {
+    /// The source that is named, if the settings do not have it: the name may be misspelt. hookbox takes the pause all the
+    /// same, because jobs can be left of a source that is gone, and because replicas can have other settings.
+    async fn unknown_source(&self, client: &Client) -> Option<&str> {
+        let source = self.source.as_deref().filter(|source| !is_built_in(source))?;
+        let found = client.get(&["v1", "sources", source], &[]).await;
+        // Any other error says nothing of the pause, which is in force.
+        let is_unknown = |reason: &str| reason == Reason::SourceNotFound.as_str();
+        matches!(found, Err(ClientError::Refused { reason, .. }) if is_unknown(&reason)).then_some(source)
+    }
+}
+
+/// Whether a source is there without settings.
+pub(super) fn is_built_in(source: &str) -> bool {
+    source == Source::OWN || source == Source::default().as_str()
 }
 
 impl std::fmt::Display for Target {

@@ -4,13 +4,15 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCandidates;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::complete::sources_of_senders;
 use super::dates::relative;
 use super::names::not_empty;
-use super::pause::paused;
+use super::pause::is_built_in;
+use super::pauses::{Pause, in_force, lines};
 use super::server::{ServerFlags, block_on};
 use super::table::{Cell, Column, Table};
 use super::tell::{Format, parse, print_items};
@@ -62,9 +64,6 @@ struct Source {
     #[serde(default)]
     counts: Counts,
     last_seen: Option<String>,
-    paused_since: Option<String>,
-    paused_by: Option<String>,
-    pause_reason: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -106,7 +105,11 @@ impl Sources {
 }
 
 fn print_sources(client: &Client, format: Format) -> Result<(), Failure> {
-    let answer = block_on(async { Ok(client.get(&["v1", "sources"], &[]).await?) })?;
+    let (answer, pauses) = block_on(async {
+        let answer = client.get(&["v1", "sources"], &[]).await?;
+        let pauses = if format.json { Vec::new() } else { in_force(client).await? };
+        Ok((answer, pauses))
+    })?;
     let ListedSources { sources } = parse(client, &answer)?;
     if format.json {
         return print_items(&sources);
@@ -134,25 +137,66 @@ fn print_sources(client: &Client, format: Format) -> Result<(), Failure> {
         "UNVERIFIED",
         "LAST SEEN",
     ]);
-    for source in sources {
-        let source = parse::<Source>(client, source.get())?;
-        let seen = source.last_seen.as_deref();
-        let (by, why) = (source.paused_by.as_deref(), source.pause_reason.as_deref());
-        let state = source.paused_since.as_deref().map(|since| paused(since, by, why, now));
-        table.add([
-            Cell::new(&source.source),
-            Cell::new(source.preset.as_deref().unwrap_or_default()),
-            Cell::count(source.counts.verified, Tint::Good),
-            Cell::count(source.counts.unverified, Tint::Bad),
-            Cell::count(source.counts.malformed, Tint::Bad),
-            Cell::count(source.counts.unauthorized, Tint::Bad),
-            Cell::count(source.counts.handshakes, Tint::Plain),
-            Cell::tinted(seen.map(|seen| relative(seen, now)).unwrap_or_default(), Tint::Dim),
-            Cell::tinted(state.unwrap_or_default(), Tint::Late),
-            Cell::new(&source.path),
-        ]);
+    let sources = sources.into_iter().map(|source| parse::<Source>(client, source.get()));
+    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    for source in &sources {
+        table.add(source.cells(&pauses, now));
     }
-    print(table.text(Terminal::stdout()))
+    // Sources without settings are not in the answer.
+    let is_listed = |name: &str| sources.iter().any(|source| source.source == name);
+    for name in pauses.iter().filter_map(|pause| pause.source.as_deref()).filter(|name| !is_listed(name)) {
+        table.add(cells_without_settings(name, &pauses, now));
+    }
+    let is_alone = table.is_empty();
+    let others = pauses.iter().filter(|pause| is_alone && pause.route.is_none());
+    print(table.text(Terminal::stdout()) + &lines(others, now))
+}
+
+impl Source {
+    fn cells(&self, pauses: &[Pause], now: Timestamp) -> Vec<Cell> {
+        let (counts, seen) = (&self.counts, self.last_seen.as_deref());
+        vec![
+            Cell::new(&self.source),
+            Cell::new(self.preset.as_deref().unwrap_or_default()),
+            Cell::count(counts.verified, Tint::Good),
+            Cell::count(counts.unverified, Tint::Bad),
+            Cell::count(counts.malformed, Tint::Bad),
+            Cell::count(counts.unauthorized, Tint::Bad),
+            Cell::count(counts.handshakes, Tint::Plain),
+            Cell::tinted(seen.map(|seen| relative(seen, now)).unwrap_or_default(), Tint::Dim),
+            Cell::tinted(state(&self.source, pauses, now), Tint::Late),
+            Cell::new(&self.path),
+        ]
+    }
+}
+
+/// The row of a source that is paused and that the settings do not have.
+fn cells_without_settings(source: &str, pauses: &[Pause], now: Timestamp) -> Vec<Cell> {
+    let state = state(source, pauses, now);
+    let state = if is_built_in(source) { state } else { format!("not in the settings; {state}") };
+    let nothing = || Cell::new("");
+    vec![
+        Cell::new(source),
+        nothing(),
+        nothing(),
+        nothing(),
+        nothing(),
+        nothing(),
+        nothing(),
+        nothing(),
+        Cell::tinted(state, Tint::Late),
+        nothing(),
+    ]
+}
+
+/// What keeps jobs of a source from starting, besides the pauses of routes; empty if nothing does.
+fn state(source: &str, pauses: &[Pause], now: Timestamp) -> String {
+    let told = pauses.iter().filter_map(|pause| match (&pause.route, &pause.source) {
+        (None, Some(name)) if name == source => Some(pause.told(now)),
+        (None, None) => Some(pause.told_with_name(now)),
+        _ => None,
+    });
+    told.collect::<Vec<_>>().join("; ")
 }
 
 fn print_rejections(client: &Client, source: &str, format: Format) -> Result<(), Failure> {

@@ -11,6 +11,7 @@ mod listen;
 mod local;
 mod lost;
 mod names;
+mod pauses;
 mod readme;
 mod replay;
 mod send;
