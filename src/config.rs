@@ -3,6 +3,7 @@
 //! The only module that interprets the environment and `hookbox.toml`. A value comes from the default, the
 //! file, the environment or a flag; a later one of these wins. A `Config` that exists is valid.
 
+mod addresses;
 mod backup;
 mod base_path;
 mod file;
@@ -187,6 +188,7 @@ impl Config {
         let read = Reader::new(layers);
         let config = Self::read(layers, &read, handlers);
         let mut mistakes = read.mistakes();
+        mistakes.extend(addresses::mistake(layers));
         mistakes.extend(listening.iter().flat_map(|listening| protection::mistakes(layers, listening)));
         let mut config = config.filter(|_| mistakes.is_empty()).ok_or_else(|| Mistakes::new(mistakes))?;
         config.text = config.written(layers).into();

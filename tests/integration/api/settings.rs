@@ -80,6 +80,21 @@ fn config_check_tells_with_all_other_mistakes_that_others_could_use_hookbox() {
 }
 
 #[test]
+fn both_apis_at_one_port_are_a_mistake_in_the_settings() {
+    let place = Place::new(&[]);
+    let address = format!("127.0.0.1:{}", place.http_port());
+    let told_by = format!(
+        "grpc_addr = \"{address}\" (from the flag --grpc-addr) is not allowed: it must be an address"
+    );
+    for command in [&["config", "check"][..], &["serve"]] {
+        let ended = place.run(&[command, &["--grpc-addr", &address]].concat());
+        let told = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(64), "{command:?}: {told}");
+        assert!(told.contains(&told_by), "{command:?}: {told}");
+    }
+}
+
+#[test]
 fn config_check_reports_wrong_values_in_the_file_even_if_they_are_overridden() {
     // The environment of a place sets `workers` and `http_addr`.
     let place = Place::new(&[]);
