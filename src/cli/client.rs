@@ -4,6 +4,7 @@ mod act;
 mod actions;
 mod complete;
 mod dates;
+mod facts;
 mod filters;
 mod interrupt;
 mod list;

@@ -54,14 +54,13 @@ impl Actions {
 fn table() -> Table {
     Table::new([
         Column::whole("TIME"),
-        Column::cut("WHO", 8),
+        Column::whole("WHO"),
         Column::whole("WHAT"),
-        // The id of a webhook, and a mark that the rest is cut.
-        Column::cut("ON", 37),
-        Column::cut("WHY", 20),
-        Column::cut("DETAIL", 20),
+        Column::whole("ON"),
+        Column::whole("WHY"),
+        Column::whole("DETAIL"),
     ])
-    .dropping(&["DETAIL", "WHY", "WHO", "TIME"])
+    .moving(&["DETAIL", "WHY", "ON", "WHO", "WHAT"])
 }
 
 fn add(table: &mut Table, action: &Action, _: Timestamp) {
@@ -77,13 +76,14 @@ fn add(table: &mut Table, action: &Action, _: Timestamp) {
 }
 
 impl Action {
-    /// The target of the action. An id alone is that of a webhook.
+    /// The target of the action. An id alone is that of a webhook, which says its source, too.
     fn target(&self) -> String {
+        let source = self.source.as_ref().filter(|_| self.webhook_id.is_none());
         let named = [
             self.webhook_id.clone(),
             self.replay.map(|number| format!("replay {number}")),
             self.route.as_ref().map(|route| format!("route {route}")),
-            self.source.as_ref().map(|source| format!("source {source}")),
+            source.map(|source| format!("source {source}")),
         ];
         let named = named.into_iter().flatten().collect::<Vec<_>>();
         if named.is_empty() { "everything".to_owned() } else { named.join(", ") }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::dates::relative;
+use super::facts::Facts;
 use super::names::Named;
 use super::safe::{is_safe, json_line, safe, safe_lines};
 use super::server::{ServerFlags, block_on, refused};
@@ -149,34 +150,34 @@ fn text(client: &Client, answer: &str, terminal: Terminal, now: Timestamp) -> Re
 }
 
 fn names(webhook: &Webhook, detail: &Detail<'_>, terminal: Terminal, now: Timestamp) -> String {
-    let mut table = Table::new([Column::whole(""), Column::whole("")]);
-    let mut add = |name: &str, value: Cell| table.add([Cell::tinted(name, Tint::Heading), value]);
-    add("id", Cell::new(&webhook.id));
-    add("source", Cell::new(&webhook.source));
-    add("type", Cell::new(&webhook.event_type));
-    add("key", Cell::new(&webhook.idempotency_key));
-    add("status", Cell::tinted(&webhook.status, tint_of(&webhook.status)));
-    add("accepted", Cell::new(format!("{} ({})", webhook.accepted_at, relative(&webhook.accepted_at, now))));
     let cause = detail.cause.as_deref().map(|cause| format!(", {cause}"));
-    add("verdict", Cell::new(format!("{}{}", detail.verdict, cause.unwrap_or_default())));
-    add("trace", Cell::new(&detail.trace_id));
-    table.rows(terminal)
+    let mut facts = Facts::default();
+    facts.add("id", Cell::new(&webhook.id));
+    facts.add("source", Cell::new(&webhook.source));
+    facts.add("type", Cell::new(&webhook.event_type));
+    facts.add("key", Cell::new(&webhook.idempotency_key));
+    facts.add("status", Cell::tinted(&webhook.status, tint_of(&webhook.status)));
+    let accepted = format!("{} ({})", webhook.accepted_at, relative(&webhook.accepted_at, now));
+    facts.add("accepted", Cell::new(accepted));
+    facts.add("verdict", Cell::new(format!("{}{}", detail.verdict, cause.unwrap_or_default())));
+    facts.add("trace", Cell::new(&detail.trace_id));
+    facts.text(0, terminal)
 }
 
 fn jobs(jobs: &[Job<'_>], now: Timestamp) -> Table {
     let mut table = Table::new([
         Column::whole("ROUTE"),
-        Column::cut("HANDLER", 8),
+        Column::whole("HANDLER"),
         Column::whole("STATUS"),
         Column::number("RUN"),
         Column::number("REPLAY"),
         Column::number("ATTEMPTS"),
         Column::whole("NEXT"),
-        Column::cut("WORKER", 8),
+        Column::whole("WORKER"),
         Column::whole("LEASE ENDS"),
-        Column::cut("ERROR", 20),
+        Column::whole("ERROR"),
     ])
-    .dropping(&["WORKER", "HANDLER", "REPLAY", "RUN", "LEASE ENDS", "ERROR", "NEXT", "ATTEMPTS"]);
+    .moving(&["ERROR", "WORKER", "LEASE ENDS", "HANDLER", "REPLAY", "RUN", "NEXT", "ATTEMPTS"]);
     for job in jobs {
         let next = job.next_attempt_at.as_deref().map(|next| relative(next, now));
         let lease = job.lease_until.as_deref().map(|until| relative(until, now));
@@ -209,11 +210,11 @@ fn attempts(job: &Job<'_>, now: Timestamp) -> Table {
         Column::whole("STARTED"),
         Column::number("TOOK"),
         Column::number("ANSWER"),
-        Column::cut("TO", 12),
-        Column::cut("WORKER", 8),
-        Column::cut("ERROR", 20),
+        Column::whole("TO"),
+        Column::whole("WORKER"),
+        Column::whole("ERROR"),
     ])
-    .dropping(&["WORKER", "TO", "RUN", "ERROR", "TOOK", "STARTED", "ANSWER"]);
+    .moving(&["ERROR", "TO", "WORKER", "RUN", "TOOK", "STARTED", "ANSWER"]);
     for attempt in &job.attempts {
         let delivery = attempt.delivery.as_ref();
         let answer = delivery.and_then(|delivery| delivery.answer.as_ref());

@@ -212,9 +212,9 @@ fn print_rejections(client: &Client, source: &str, format: Format) -> Result<(),
         Column::whole("REASON"),
         Column::whole("CAUSE"),
         Column::whole("CLIENT"),
-        Column::cut("DETAIL", 20),
+        Column::whole("DETAIL"),
     ])
-    .dropping(&["CLIENT", "DETAIL", "CAME"]);
+    .moving(&["DETAIL", "CLIENT", "CAUSE"]);
     for rejection in rejections {
         let rejection = parse::<Rejection>(client, rejection.get())?;
         table.add([

@@ -1,14 +1,18 @@
 //! Tables that fit the terminal. Where it is too narrow, texts are cut, down to the least widths of their columns. If that
-//! is not enough, columns are dropped, the least important first, until it is. Columns that are never dropped end where
-//! the terminal ends.
+//! is not enough, columns are dropped, the least important first, until it is. Tables that must not lose anything move
+//! columns below their rows instead. Other columns end where the terminal ends.
 
 use console::{measure_text_width, truncate_str};
 
+use super::facts::Facts;
 use super::safe::safe;
 use super::terminal::{Terminal, Tint};
 
 /// The columns between two cells.
-const GAP: &str = "  ";
+pub(super) const GAP: &str = "  ";
+
+/// The spaces before what is below a row.
+const INDENT: usize = 4;
 
 /// What stands for the end of a text that was cut.
 const CUT: &str = "…";
@@ -35,7 +39,17 @@ pub(super) struct Table {
     columns: Vec<Column>,
     /// The headings of the columns that may be dropped, the least important first.
     dropped: &'static [&'static str],
+    /// The headings of the columns that may be below their rows, the first of them first.
+    moved: &'static [&'static str],
     rows: Vec<Vec<Cell>>,
+}
+
+/// Where the texts of the columns are.
+struct Layout {
+    /// The width of each column; 0 for those that are left out, and for those below the rows.
+    widths: Vec<usize>,
+    /// Which columns are below the rows.
+    below: Vec<usize>,
 }
 
 impl Column {
@@ -71,6 +85,14 @@ impl Cell {
         Self { text: safe(text.as_ref()), tint }
     }
 
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn tint(&self) -> Tint {
+        self.tint
+    }
+
     /// A number; nothing for 0, so that the others stand out.
     pub(super) fn count(number: u64, tint: Tint) -> Self {
         if number == 0 { Self::tinted("·", Tint::Dim) } else { Self::tinted(number.to_string(), tint) }
@@ -79,14 +101,24 @@ impl Cell {
 
 impl Table {
     pub(super) fn new(columns: impl Into<Vec<Column>>) -> Self {
-        Self { columns: columns.into(), dropped: &[], rows: Vec::new() }
+        Self { columns: columns.into(), dropped: &[], moved: &[], rows: Vec::new() }
     }
 
     /// Drops columns where the terminal is too narrow, in the order of these headings. Other columns stay.
     pub(super) fn dropping(self, headings: &'static [&'static str]) -> Self {
-        let is_column = |heading: &&str| self.columns.iter().any(|column| column.heading == *heading);
-        debug_assert!(headings.iter().all(is_column), "not a column: {headings:?}");
+        debug_assert!(self.has_columns(headings), "not a column: {headings:?}");
         Self { dropped: headings, ..self }
+    }
+
+    /// Moves columns below their rows where the terminal is too narrow, in the order of these headings. There, each text
+    /// is behind the heading of its column, in as many lines as it needs.
+    pub(super) fn moving(self, headings: &'static [&'static str]) -> Self {
+        debug_assert!(self.has_columns(headings), "not a column: {headings:?}");
+        Self { moved: headings, ..self }
+    }
+
+    fn has_columns(&self, headings: &[&str]) -> bool {
+        headings.iter().all(|heading| self.columns.iter().any(|column| column.heading == *heading))
     }
 
     /// Adds a row with a cell for each column.
@@ -105,23 +137,30 @@ impl Table {
 
     /// The same below the rows of an earlier page, with the headings `above`. Has its own headings if those do not fit.
     pub(super) fn text_below(&self, above: &mut Vec<&'static str>, terminal: Terminal) -> String {
-        let widths = self.widths(terminal.width);
-        let shown = self.columns.iter().zip(&widths).filter(|(_, width)| **width > 0);
+        let layout = self.layout(terminal.width);
+        let shown = self.columns.iter().zip(&layout.widths).filter(|(_, width)| **width > 0);
         let shown = shown.map(|(column, _)| column.heading).collect::<Vec<_>>();
-        let rows = self.rows.iter().map(|row| self.line(row, &widths, terminal)).collect::<String>();
+        let rows = self.rows.iter().map(|row| self.row(row, &layout, terminal)).collect::<String>();
         // Columns that are missing at the end move no other.
         if above.starts_with(&shown) {
             return rows;
         }
         *above = shown;
         let headings = self.columns.iter().map(|column| Cell::tinted(column.heading, Tint::Heading));
-        self.line(&headings.collect::<Vec<_>>(), &widths, terminal) + &rows
+        self.line(&headings.collect::<Vec<_>>(), &layout.widths, terminal) + &rows
     }
 
-    /// The same without the headings.
-    pub(super) fn rows(&self, terminal: Terminal) -> String {
-        let widths = self.widths(terminal.width);
-        self.rows.iter().map(|row| self.line(row, &widths, terminal)).collect()
+    /// The line of a row, and what is below it.
+    fn row(&self, row: &[Cell], layout: &Layout, terminal: Terminal) -> String {
+        let mut below = Facts::default();
+        for at in &layout.below {
+            if let (Some(column), Some(cell)) = (self.columns.get(*at), row.get(*at))
+                && !cell.text.is_empty()
+            {
+                below.add(column.heading, cell.clone());
+            }
+        }
+        self.line(row, &layout.widths, terminal) + &below.text(INDENT, terminal)
     }
 
     fn line(&self, row: &[Cell], widths: &[usize], terminal: Terminal) -> String {
@@ -150,8 +189,8 @@ impl Table {
         line
     }
 
-    /// The width of each column; 0 for those that are left out.
-    fn widths(&self, terminal: Option<usize>) -> Vec<usize> {
+    /// Where the texts are on a terminal of this width.
+    fn layout(&self, terminal: Option<usize>) -> Layout {
         let of_cells = |at: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(at));
             cells.map(|cell| measure_text_width(&cell.text)).max().unwrap_or_default()
@@ -161,12 +200,24 @@ impl Table {
             0 if !self.rows.is_empty() => 0,
             width => width.max(measure_text_width(column.heading)),
         });
-        let mut widths = widths.collect::<Vec<_>>();
-        let Some(terminal) = terminal else { return widths };
+        let (mut widths, mut below) = (widths.collect::<Vec<_>>(), Vec::new());
+        let Some(terminal) = terminal else { return Layout { widths, below } };
         let needed = |widths: &[usize]| {
             let shown = widths.iter().filter(|width| **width > 0);
             shown.map(|width| width + GAP.len()).sum::<usize>().saturating_sub(GAP.len())
         };
+        for heading in self.moved {
+            if needed(&widths) <= terminal {
+                break;
+            }
+            let columns = self.columns.iter().zip(&mut widths).enumerate();
+            for (at, (_, width)) in columns.filter(|(_, (column, _))| column.heading == *heading) {
+                if std::mem::take(width) > 0 {
+                    below.push(at);
+                }
+            }
+        }
+        below.sort_unstable();
         for heading in self.dropped {
             let least = self.columns.iter().zip(&widths).map(|(column, width)| column.least_of(*width));
             if needed(&least.collect::<Vec<_>>()) <= terminal {
@@ -184,87 +235,9 @@ impl Table {
                 None => break,
             }
         }
-        widths
+        Layout { widths, below }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn table() -> Table {
-        let mut table = Table::new([
-            Column::whole("ID"),
-            Column::cut("KEY", 4),
-            Column::number("N"),
-            Column::whole("EMPTY"),
-            Column::cut("ERROR", 6),
-        ])
-        .dropping(&["ERROR", "N"]);
-        let mut add = |id: &str, key: &str, number: u64, error: &str| {
-            table.add([
-                Cell::new(id),
-                Cell::new(key),
-                Cell::count(number, Tint::Plain),
-                Cell::new(""),
-                Cell::new(error),
-            ]);
-        };
-        add("1", "short", 7, "");
-        add("22", "a-longer-key", 120, "the target answered 503");
-        table
-    }
-
-    #[test]
-    fn columns_are_as_wide_as_their_texts_and_empty_ones_are_left_out() {
-        let expected = "ID  KEY             N  ERROR\n1   short           7\n22  a-longer-key  120  the target answered 503\n";
-        assert_eq!(table().text(Terminal::none()), expected);
-    }
-
-    #[test]
-    fn texts_are_cut_where_the_terminal_is_too_narrow() {
-        for width in 10..60 {
-            let text = table().text(Terminal::of_width(width));
-            for line in text.lines() {
-                assert!(measure_text_width(line) <= width, "{width}: {line}");
-            }
-        }
-        let text = table().text(Terminal::of_width(30));
-        assert_eq!(text.lines().last(), Some("22  a-longer-…  120  the targ…"));
-    }
-
-    #[test]
-    fn columns_are_dropped_in_order_while_the_table_is_too_wide() {
-        for (width, last) in [
-            (21, "22  a-l…  120  the t…"),
-            (20, "22  a-longer-k…  120"),
-            (13, "22  a-l…  120"),
-            (12, "22  a-longe…"),
-            (8, "22  a-l…"),
-            (7, "22  a-…"),
-        ] {
-            let text = table().text(Terminal::of_width(width));
-            assert_eq!(text.lines().last(), Some(last), "{width}");
-        }
-    }
-
-    #[test]
-    fn headings_are_repeated_when_a_column_is_shown_that_was_not() {
-        let mut above = Vec::new();
-        let mut page = |one: &str, two: &str| {
-            let mut table = Table::new([Column::whole("A"), Column::whole("B")]);
-            table.add([Cell::new(one), Cell::new(two)]);
-            table.text_below(&mut above, Terminal::none())
-        };
-        assert_eq!(page("1", ""), "A\n1\n");
-        assert_eq!(page("2", "x"), "A  B\n2  x\n");
-        assert_eq!(page("3", ""), "3\n");
-    }
-
-    #[test]
-    fn a_text_cannot_break_the_table() {
-        let mut table = Table::new([Column::whole("A"), Column::whole("B")]);
-        table.add([Cell::new("1\n2"), Cell::new("\u{1b}[2J漢字")]);
-        assert_eq!(table.rows(Terminal::none()), "1\\n2  \\u{1b}[2J漢字\n");
-    }
-}
+mod tests;

@@ -100,7 +100,7 @@ mod tests {
         let webhook = serde_json::from_value::<Webhook>(webhook).expect("a webhook");
         let mut table = webhooks();
         add(&mut table, &webhook, "2026-03-01T12:00:00Z".parse().expect("a time"));
-        table.rows(Terminal::of_width(width)).trim_end().to_owned()
+        table.text(Terminal::of_width(width)).lines().last().expect("a row").to_owned()
     }
 
     #[test]

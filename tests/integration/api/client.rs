@@ -4,6 +4,7 @@ mod actions;
 mod bench;
 mod commands;
 mod completions;
+mod details;
 mod dying;
 mod hostile;
 mod killed;

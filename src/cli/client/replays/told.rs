@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::cli::Failure;
 use crate::cli::client::dates::relative;
+use crate::cli::client::facts::Facts;
 use crate::cli::client::safe::{json_line, safe};
 use crate::cli::client::table::{Cell, Column, Table};
 use crate::cli::client::tell::Format;
@@ -97,7 +98,7 @@ impl Replay {
 
     /// Prints everything.
     pub(super) fn print_facts(&self, format: Format) -> Result<(), Failure> {
-        self.print(format, self.facts(SystemClock.now()).rows(Terminal::stdout()).trim_end())
+        self.print(format, self.facts(SystemClock.now()).text(0, Terminal::stdout()).trim_end())
     }
 
     fn print(&self, format: Format, text: &str) -> Result<(), Failure> {
@@ -154,29 +155,28 @@ impl Replay {
         self.filter.iter().map(word).collect::<Vec<_>>().join(" ")
     }
 
-    fn facts(&self, now: Timestamp) -> Table {
-        let mut table = Table::new([Column::whole(""), Column::whole("")]);
-        let mut add = |name: &str, value: Cell| table.add([Cell::tinted(name, Tint::Heading), value]);
+    fn facts(&self, now: Timestamp) -> Facts {
+        let mut facts = Facts::default();
         let time = |time: &str| Cell::new(format!("{time} ({})", relative(time, now)));
-        add("replay", Cell::new(self.number.to_string()));
-        add("state", self.standing());
-        add("filter", Cell::new(self.filter()));
-        add("counts", Cell::new(self.counted()));
+        facts.add("replay", Cell::new(self.number.to_string()));
+        facts.add("state", self.standing());
+        facts.add("filter", Cell::new(self.filter()));
+        facts.add("counts", Cell::new(self.counted()));
         if let Some(what) = &self.waiting_for {
-            add("waits for", Cell::new(what));
+            facts.add("waits for", Cell::new(what));
         }
         if let Some(rate) = &self.rate {
-            add("rate", Cell::new(rate));
+            facts.add("rate", Cell::new(rate));
         }
         if let Some(reason) = &self.reason {
-            add("reason", Cell::new(reason));
+            facts.add("reason", Cell::new(reason));
         }
-        add("by", Cell::new(&self.actor));
-        add("started", time(&self.started_at));
+        facts.add("by", Cell::new(&self.actor));
+        facts.add("started", time(&self.started_at));
         if let Some(at) = &self.ended_at {
-            add("ended", time(at));
+            facts.add("ended", time(at));
         }
-        table
+        facts
     }
 }
 
