@@ -21,7 +21,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::error::{ContextKind, ContextValue};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use console::Term;
 
 use self::output::print;
 use self::settings::SettingFlags;
@@ -32,6 +33,12 @@ use crate::worker::handler::Registry;
 
 /// The exit code of a process that a signal has stopped: 128 and the number of SIGINT, as in shells.
 const EXIT_INTERRUPTED: u8 = 130;
+
+/// The longest lines of the help: longer ones are hard to read.
+const HELP_COLUMNS: usize = 120;
+
+/// The width by which clap does not wrap the help.
+const NOT_WRAPPED: usize = 0;
 
 /// A durable inbox for webhooks: stores each webhook before it answers, runs the handler of every
 /// matching route, and reports the results
@@ -113,7 +120,7 @@ pub(crate) fn main(own: &Registry) -> ExitCode {
     if let Some(code) = client::complete(Cli::command) {
         return code;
     }
-    let cli = match Cli::try_parse() {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(mut error) => {
             hide_passwords(&mut error);
@@ -138,6 +145,14 @@ pub(crate) fn main(own: &Registry) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Reads the command line. The help fits the terminal; on a pipe, each of its texts is one line.
+fn parse() -> Result<Cli, clap::Error> {
+    let columns = Term::stdout().size_checked().map(|(_, columns)| usize::from(columns).min(HELP_COLUMNS));
+    let mut command = Cli::command().term_width(columns.unwrap_or(NOT_WRAPPED));
+    let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
 /// Reads the settings from a file, or from `hookbox.toml` if it exists, and the environment.

@@ -6,6 +6,7 @@ mod commands;
 mod completions;
 mod details;
 mod dying;
+mod help;
 mod hostile;
 mod killed;
 mod listen;
