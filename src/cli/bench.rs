@@ -23,7 +23,7 @@ use crate::telemetry::metrics::Stopwatch;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The template of the progress bar.
-const BAR: &str = "{bar:40} {percent:>3} % {msg}";
+const BAR: &str = "{bar} {percent:>3} % {msg}";
 
 /// How many looks with `--drain` are between two notes where there is no bar: 5 seconds.
 const LOOKS_PER_NOTE: u32 = 50;

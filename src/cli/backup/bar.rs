@@ -4,7 +4,7 @@ use crate::cli::bar::Bar;
 use crate::store::sqlite::backup::Step;
 
 const COPYING: &str =
-    "{bar:40} {percent:>3} %  {binary_bytes} of {binary_total_bytes}; {binary_bytes_per_sec}, {eta} left";
+    "{bar} {percent:>3} %  {binary_bytes} of {binary_total_bytes}; {binary_bytes_per_sec}, {eta} left";
 
 const CHECKING: &str = "{spinner} checking the copy, for {elapsed}";
 

@@ -9,7 +9,7 @@ use crate::telemetry::metrics::Stopwatch;
 /// The shortest time between two lines.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-const BAR: &str = "{bar:40} {percent:>3} %  {human_pos} of {human_len} webhooks{msg}";
+const BAR: &str = "{bar} {percent:>3} %  {human_pos} of {human_len} webhooks{msg}";
 
 /// The progress of a transfer.
 pub(super) struct Progress {

@@ -16,8 +16,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The bar of a replay whose jobs were counted, and of any other.
-const BAR_OF_JOBS: &str = "{bar:40} {percent:>3} %  {wide_msg}";
-const BAR_OF_TIME: &str = "{bar:40} {percent:>3} % of the time  {wide_msg}";
+const BAR_OF_JOBS: &str = "{bar} {percent:>3} %  {wide_msg}";
+const BAR_OF_TIME: &str = "{bar} {percent:>3} % of the time  {wide_msg}";
 
 /// Waits for the end of a replay of so many jobs, if they were counted, and prints it. The exit code is 1 if it was
 /// cancelled, and that of a process that was interrupted if Ctrl-C came first.

@@ -1,5 +1,6 @@
 //! `hookbox replay` and `hookbox replays`: finished jobs run again, and what is told of it.
 
+use console::measure_text_width;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -221,6 +222,20 @@ async fn a_terminal_shows_how_far_a_replay_is() {
     replay.signal(Signal::SIGINT);
     assert_eq!(replay.ended().await.code(), Some(130), "{}", terminal.text());
     wait_for_text(&terminal, "replay 1 goes on").await;
+}
+
+#[tokio::test]
+async fn a_narrow_terminal_shows_in_one_line_how_far_a_replay_is_with_its_numbers() {
+    let place = place(&[("TERM", "xterm")]);
+    let process = place.serve().await;
+    accept(&process, 3).await;
+    let (mut replay, terminal) = place.start_on_terminal_of(40, &SLOW);
+    wait_for_text(&terminal, " % of the time  1 job of").await;
+    let text = terminal.text();
+    let mut lines = text.split(['\r', '\n']);
+    assert!(lines.all(|line| measure_text_width(line) <= 40), "{text:?}");
+    replay.signal(Signal::SIGINT);
+    assert_eq!(replay.ended().await.code(), Some(130), "{}", terminal.text());
 }
 
 #[tokio::test]

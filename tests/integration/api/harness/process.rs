@@ -104,6 +104,10 @@ impl Place {
         self.http
     }
 
+    pub(crate) fn grpc_port(&self) -> u16 {
+        self.grpc
+    }
+
     /// A client of the contract.
     pub(crate) async fn grpc(&self) -> WebhookServiceClient<Channel> {
         WebhookServiceClient::new(self.channel().await)
@@ -161,7 +165,12 @@ impl Place {
 
     /// Starts a command whose standard input and standard error are a terminal.
     pub(crate) fn start_on_terminal(&self, arguments: &[&str]) -> (Process, Terminal) {
-        let (terminal, end) = Terminal::open(WIDE);
+        self.start_on_terminal_of(WIDE, arguments)
+    }
+
+    /// The same on a terminal of this width.
+    pub(crate) fn start_on_terminal_of(&self, columns: u16, arguments: &[&str]) -> (Process, Terminal) {
+        let (terminal, end) = Terminal::open(columns);
         let input = end.try_clone().unwrap().into();
         (self.spawn(arguments, |log| [input, appended(log), end.into()]), terminal)
     }
