@@ -6,6 +6,7 @@ mod complete;
 mod dates;
 mod facts;
 mod filters;
+mod hints;
 mod interrupt;
 mod list;
 mod listen;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use url::Url;
 
+use super::hints::for_commands;
 use super::safe::safe_lines;
 use crate::bounded_file;
 use crate::cli::Failure;
@@ -164,7 +165,7 @@ impl From<ClientError> for Failure {
             _ => "",
         };
         // The text can have parts that others chose.
-        Self::Coded(code, format!("{}{advice}", safe_lines(&error.to_string())).into())
+        Self::Coded(code, format!("{}{advice}", safe_lines(&for_commands(&error.to_string()))).into())
     }
 }
 
