@@ -36,6 +36,10 @@ const ANSWER_BYTES: usize = 512 * 1024 * 1024;
 /// How long a stream may be silent. hookbox sends something every 15 seconds.
 const SILENCE_TIME: Duration = Duration::from_secs(45);
 
+/// What the status 431 means.
+const TOO_MANY_HEADERS: &str = "the request has too many headers, or they are too long; send at most 100, of together 64 \
+                                KiB, or over https of 16 KiB";
+
 /// The media type of problem documents.
 const PROBLEM: &str = "application/problem+json";
 
@@ -236,7 +240,12 @@ pub fn refusal(answer: &Answer) -> ClientError {
         Ok(Problem { reason, detail }) if is_problem => ClientError::Refused { status, reason, detail },
         _ => {
             let shown = answer.text().trim().chars().take(error::SHOWN_CHARS).collect::<String>();
-            let text = if shown.is_empty() { shown } else { format!(": {shown}") };
+            let text = match status {
+                // The answer of hookbox has no body.
+                431 if shown.is_empty() => format!(": {TOO_MANY_HEADERS}"),
+                _ if shown.is_empty() => shown,
+                _ => format!(": {shown}"),
+            };
             let detail = format!("the answer has the status {status}{text}");
             ClientError::Refused { status, reason: String::new(), detail }
         }

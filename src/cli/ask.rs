@@ -33,11 +33,12 @@ pub(super) struct Answer {
 #[derive(Debug, thiserror::Error)]
 enum NoAnswer {
     /// The connection has failed.
-    #[error("no answer from {url}")]
+    #[error("no answer from {url}: {error}; {advice}")]
     Failed {
         url: String,
-        #[source]
         error: io::Error,
+        /// What to do next.
+        advice: &'static str,
     },
     /// The connection, or a part of the response, took longer than [`ANSWER_TIME`].
     #[error("no answer from {url} within {ANSWER_TIME:?}")]
@@ -84,21 +85,35 @@ pub(super) fn ask(reach: &Reach, check: ServerCheck, method: &str, path: &str) -
             Some(answer) => return Ok(answer),
             None => NoAnswer::NotHttp { url },
         },
-        Err(error) => NoAnswer::because_of(error, url),
+        Err(error) => NoAnswer::because_of(error, url, reach.has_tls && reach.certificate.is_none()),
     };
     Err(Box::new(problem).into())
 }
 
 impl NoAnswer {
-    fn because_of(error: io::Error, url: String) -> Self {
+    /// `shows_nothing` is whether a server with TLS was shown no certificate.
+    fn because_of(error: io::Error, url: String, shows_nothing: bool) -> Self {
         match error.kind() {
             // A read that takes too long has the first kind on Unix.
             ErrorKind::WouldBlock | ErrorKind::TimedOut => Self::Late { url },
             _ if matches!(rustls_error(&error), Some(rustls::Error::InvalidMessage(_))) => {
                 Self::NotTls { url }
             }
-            _ => Self::Failed { url, error },
+            _ => Self::Failed { advice: advice_for(&error, shows_nothing), url, error },
         }
+    }
+}
+
+/// What to do next after a connection that has failed.
+fn advice_for(error: &io::Error, shows_nothing: bool) -> &'static str {
+    if CertificateProblem::of(error).is_some() {
+        "the server has another certificate than the one in [tls]; name its settings with --config"
+    } else if shows_nothing && error.kind() != ErrorKind::ConnectionRefused {
+        "the files in [tls] could not be read, so this command showed no certificate, which hookbox asks for if it has \
+         client_ca. Relative paths begin in the working directory: start this command where hookbox was started"
+    } else {
+        "is hookbox running there? The settings say where this command asks: name their file with --config, or give \
+         --http-addr"
     }
 }
 
@@ -171,14 +186,26 @@ pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
 mod tests {
     use super::*;
 
+    fn told(error: ErrorKind, shows_nothing: bool) -> String {
+        NoAnswer::because_of(error.into(), "https://[::1]:8080/readyz".to_owned(), shows_nothing).to_string()
+    }
+
     #[test]
     fn a_server_that_is_silent_is_told_apart_from_one_that_refuses() {
-        let told = |kind: ErrorKind| {
-            NoAnswer::because_of(kind.into(), "http://[::1]:8080/readyz".to_owned()).to_string()
-        };
         for late in [ErrorKind::WouldBlock, ErrorKind::TimedOut] {
-            assert_eq!(told(late), "no answer from http://[::1]:8080/readyz within 5s", "{late}");
+            assert_eq!(told(late, false), "no answer from https://[::1]:8080/readyz within 5s", "{late}");
         }
-        assert_eq!(told(ErrorKind::ConnectionRefused), "no answer from http://[::1]:8080/readyz");
+        for shows_nothing in [false, true] {
+            let refused = told(ErrorKind::ConnectionRefused, shows_nothing);
+            let (answer, advice) = refused.split_once("; ").expect("an advice");
+            assert_eq!(answer, "no answer from https://[::1]:8080/readyz: connection refused");
+            assert!(advice.contains("is hookbox running there") && advice.contains("--config"), "{advice}");
+        }
+    }
+
+    #[test]
+    fn a_command_that_showed_no_certificate_says_so() {
+        assert!(told(ErrorKind::ConnectionReset, true).contains("showed no certificate"));
+        assert!(told(ErrorKind::ConnectionReset, false).contains("is hookbox running there"));
     }
 }

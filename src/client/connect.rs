@@ -10,7 +10,7 @@ use rustls::{ClientConfig, RootCertStore};
 use url::Url;
 
 use crate::domain::secret::Secret;
-use crate::tls::system_roots;
+use crate::tls::{CertificateProblem, system_roots};
 
 /// How long it may take to connect: to look up the name, for TCP and for TLS.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -57,6 +57,9 @@ pub enum SetupError {
     /// The file with the key of the client has none, or has a mistake.
     #[error("the file of the client's key has no private key in PEM without a passphrase")]
     Key,
+    /// The certificate of the client is none that TLS can show. The text says why.
+    #[error("the client's certificate cannot be used: {0}")]
+    Unusable(String),
     /// The key is not that of the certificate, or of a kind that is not known.
     #[error("the client's key cannot be used with its certificate")]
     Identity(#[source] rustls::Error),
@@ -66,6 +69,16 @@ pub enum SetupError {
     /// The client does not take its settings.
     #[error("cannot set up the HTTP client")]
     Client(#[from] reqwest::Error),
+}
+
+impl SetupError {
+    /// Why a certificate and its key cannot be shown.
+    fn of_identity(error: rustls::Error) -> Self {
+        match CertificateProblem::of(&error) {
+            Some(problem) => Self::Unusable(problem.to_string()),
+            None => Self::Identity(error),
+        }
+    }
 }
 
 impl Connection {
@@ -133,7 +146,7 @@ pub(super) fn client_builder(
         None => tls.with_no_client_auth(),
         Some(identity) => tls
             .with_client_auth_cert(identity.chain()?, identity.private_key()?)
-            .map_err(SetupError::Identity)?,
+            .map_err(SetupError::of_identity)?,
     };
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let client = reqwest::Client::builder().tls_backend_preconfigured(tls);

@@ -17,6 +17,10 @@ pub(super) const IS_IT_RUNNING: &str =
 const IS_IT_RUNNING_OR_STRICT: &str = "is hookbox running there, and does it accept this client? If it serves only \
                                        clients with a certificate, name the files of yours with --client-cert and --client-key";
 
+/// What to do next if the answer is not HTTP/1.1. That of a port with TLS, and that of the port for gRPC, look the same.
+const NO_HTTP: &str = "if it serves TLS, write https:// in its URL; if this is its port for gRPC (grpc_addr), give that \
+                       for REST (http_addr)";
+
 /// What the texts of errors of a closed connection have in common: those of hyper and of h2, and of the system.
 const OF_CLOSED_CONNECTIONS: [&str; 3] = ["closed", "Broken pipe", "Connection reset"];
 
@@ -134,7 +138,7 @@ pub(super) fn advice_for(error: &(dyn Error + 'static), url: &Url) -> &'static s
     let root = root_of(error);
     if url.scheme() == "http" {
         let is_no_http = root.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse);
-        return if is_no_http { "if it serves TLS, write https:// in its URL" } else { IS_IT_RUNNING };
+        return if is_no_http { NO_HTTP } else { IS_IT_RUNNING };
     }
     if let Some(problem) = CertificateProblem::of(error) {
         return if problem.is_unknown_authority() {

@@ -1,5 +1,4 @@
-//! What is wrong with the certificate of a server, in words for people: rustls has only the names of its variants for
-//! most of it.
+//! What is wrong with a certificate, in words for people: rustls has only the names of its variants for most of it.
 
 use std::error::Error;
 use std::fmt;
@@ -13,7 +12,8 @@ use crate::domain::error::chain;
 /// How many names of a certificate are shown.
 const SHOWN_NAMES: usize = 5;
 
-/// Why the certificate of a server is not accepted. The text continues "the certificate is not accepted: ...".
+/// Why a certificate, mostly that of a server, is not accepted. The text continues "the certificate is not accepted:
+/// ...".
 #[derive(Clone, Copy, Debug)]
 pub struct CertificateProblem<'a>(&'a CertificateError);
 
@@ -85,7 +85,9 @@ fn of_webpki(name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         "PathLenConstraintViolated" => {
             "there are more authorities between it and the trusted one than allowed"
         }
-        "UnsupportedCertVersion" => "it is not of version 3 of X.509",
+        "UnsupportedCertVersion" => {
+            "it is not of version 3 of X.509; make it anew with extensions, as `openssl x509 -req -extfile FILE` does"
+        }
         "UnsupportedCriticalExtension" => "it has a critical extension that is not supported",
         other => return write!(f, "it is not valid ({other})"),
     };

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use x509_cert::der::Decode as _;
 
 use super::own::OwnOrSigned;
-use super::provider;
+use super::{CertificateProblem, provider};
 use crate::bounded_file;
 
 /// The protocols that REST and gRPC offer, the preferred one first.
@@ -186,7 +186,11 @@ fn certified_key(cert: &PemFile<'_>, key: &PemFile<'_>) -> Result<CertifiedKey, 
             let cert = cert.path.display();
             Err(key.wrong(format_args!("its key does not fit the first certificate in {cert}")))
         }
-        Err(error) => Err(cert.wrong(format_args!("its first certificate is not valid: {error}"))),
+        Err(error) => {
+            let problem = CertificateProblem::of(&error);
+            let problem = problem.map_or_else(|| error.to_string(), |problem| problem.to_string());
+            Err(cert.wrong(format_args!("its first certificate cannot be used: {problem}")))
+        }
     }
 }
 

@@ -2,10 +2,15 @@
 
 use std::process::Command;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
 use super::Secured;
 use crate::api::harness::process::Place;
 use crate::api::harness::{Hookbox, Sqlite};
-use crate::support::tls::Authority;
+use crate::support::tls::{Authority, Issued, SETTINGS};
 
 /// The exit code of a command, and what it said.
 fn run(place: &Place, arguments: &[&str]) -> (Option<i32>, String) {
@@ -78,4 +83,31 @@ fn a_certificate_of_a_client_that_cannot_be_shown_is_a_mistake_of_the_command_li
         assert_eq!(code, Some(64), "{flags:?}: {told}");
         assert!(told.contains(problem), "{flags:?}: {told}");
     }
+}
+
+#[test]
+fn a_certificate_that_is_not_of_version_3_is_told_from_a_key_that_does_not_fit() {
+    let place = Place::new(&[]);
+    let Issued { cert, key } = Authority::new().issue();
+    for (name, text) in [("server.pem", of_version_2(&cert)), ("server.key", key)] {
+        std::fs::write(place.path(name), text).expect("is written");
+    }
+    std::fs::write(place.path("hookbox.toml"), SETTINGS).expect("is written");
+    let shown = ["list", "--client-cert", "server.pem", "--client-key", "server.key"];
+    for (command, what) in
+        [(&shown[..], "the client's certificate"), (&["config", "check"], "its first certificate")]
+    {
+        let (code, told) = run(&place, command);
+        assert_eq!(code, Some(64), "{told}");
+        let problem = format!("{what} cannot be used: it is not of version 3 of X.509; make it anew");
+        assert!(told.contains(&problem), "{told}");
+    }
+}
+
+/// The certificate, if it said that it is of version 2. Its signature does not fit then.
+fn of_version_2(pem: &str) -> String {
+    let mut der = CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate").to_vec();
+    let version = der.windows(5).position(|bytes| bytes == [0xa0, 3, 2, 1, 2]).expect("is of version 3");
+    der[version + 4] = 1;
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(der))
 }

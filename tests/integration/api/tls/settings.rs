@@ -143,6 +143,20 @@ async fn health_asks_over_tls_while_the_file_has_mistakes() {
 }
 
 #[tokio::test]
+async fn health_says_why_it_has_no_certificate_for_a_hookbox_that_asks_for_one() {
+    let place = place(&format!("{SETTINGS}client_ca = \"authority.pem\"\n"));
+    let process = place.start();
+    process.wait_for_log("hookbox is ready").await;
+    // As in a folder from which the path leads nowhere.
+    std::fs::remove_file(place.path("server.pem")).expect("was there");
+    let ended = place.run(&["health", "--live"]);
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{told}");
+    assert!(told.contains("showed no certificate") && told.contains("working directory"), "{told}");
+    assert_eq!(process.terminate().await, Some(0));
+}
+
+#[tokio::test]
 async fn reload_waits_until_the_server_shows_a_new_certificate() {
     let place = place(SETTINGS);
     let process = place.start();
