@@ -2,7 +2,7 @@
 
 mod bar;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use indicatif::BinaryBytes;
 use tokio::sync::oneshot;
 
 use self::bar::CopyBar;
+use super::client::usage;
 use super::output::{print, row_counts};
 use super::serve::shutdown_signal;
 use super::settings::SettingFlags;
@@ -61,6 +62,7 @@ pub(super) struct Restore {
 impl Backup {
     /// Copies the file of `database_url`, which may be served, and prints what the copy has.
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        check_file(&self.to)?;
         let (from, to) = (config::sqlite_file(&self.flags.layers()?)?, self.to);
         let (begun_at, took) = (SystemClock.now(), Stopwatch::start());
         let what = format!("backed up {} to {}", from.display(), to.display());
@@ -75,6 +77,8 @@ impl Backup {
 impl Restore {
     /// Copies a backup to a file that does not exist, and prints what that has.
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        check_file(&self.from)?;
+        self.to.as_deref().map_or(Ok(()), check_file)?;
         let to = match self.to {
             Some(to) => to,
             None => config::sqlite_file(&self.flags.layers()?)?,
@@ -87,6 +91,14 @@ impl Restore {
         print(NEXT)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Errors: the path is what means standard input or output in other commands.
+fn check_file(path: &Path) -> Result<(), Failure> {
+    if path == Path::new("-") {
+        return Err(usage("a backup is a file, and neither standard input nor standard output; name a file"));
+    }
+    Ok(())
 }
 
 /// Copies in a thread of its own, and shows the progress. None if it was stopped.

@@ -1,11 +1,11 @@
 //! `hookbox presets` lists the presets of sources; `hookbox presets show` prints one as TOML to start from.
 
-use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
 use super::Failure;
+use super::client::usage;
 use super::output::print;
 use crate::config::suggestion;
 use crate::sources::{INSTEAD, LATER, Preset, Presets, example_of};
@@ -31,9 +31,7 @@ impl List {
         match self.command {
             None => print(listed(Presets::built_in()))?,
             Some(Command::Show { name }) => {
-                let preset = Presets::built_in()
-                    .get(&name)
-                    .ok_or_else(|| io::Error::new(ErrorKind::NotFound, no_preset(&name)))?;
+                let preset = Presets::built_in().get(&name).ok_or_else(|| usage(no_preset(&name)))?;
                 print(shown(&name, preset))?;
             }
         }

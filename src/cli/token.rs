@@ -26,7 +26,7 @@ pub(super) struct Make {
     #[arg(long, value_parser = name, default_value = "me")]
     name: String,
     /// The roles of the token, separated by commas: submit, read, work, operate
-    #[arg(long, value_delimiter = ',', value_parser = role, default_values = ["submit", "read", "work", "operate"])]
+    #[arg(long, value_delimiter = ',', value_parser = role, default_value = "submit,read,work,operate")]
     roles: Vec<Role>,
 }
 
@@ -56,5 +56,6 @@ fn name(name: &str) -> Result<String, String> {
 }
 
 fn role(word: &str) -> Result<Role, String> {
-    Role::named(word).ok_or_else(|| "it must be submit, read, work or operate".to_owned())
+    let wrong = "it must be submit, read, work or operate; several are separated by commas";
+    Role::named(word).ok_or_else(|| wrong.to_owned())
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::file::{File, Value};
-use super::mistake::{Mistake, Mistakes, suggestion};
+use super::mistake::{Mistake, Mistakes, advice_for_variable, suggestion};
 use super::settings::{ENVIRONMENT_PREFIX, LISTS, OF_CLIENTS, SECRETS, SETTINGS, Setting};
 use super::{secret, traces};
 use crate::domain::secret::Secret;
@@ -193,8 +193,8 @@ impl Layers {
     pub fn warnings(&self) -> Vec<String> {
         let names = SETTINGS.iter().map(Setting::environment_name).collect::<Vec<_>>();
         let warning = |variable: &String| {
-            let suggestion = suggestion(variable, names.iter().map(String::as_str));
-            format!("{variable} is set in the environment, but is not a setting of hookbox{suggestion}")
+            let advice = advice_for_variable(variable, names.iter().map(String::as_str));
+            format!("{variable} is set in the environment, but is not a setting of hookbox{advice}")
         };
         self.unknown.iter().map(warning).collect()
     }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::layers::Origin;
 use super::secret::without_password;
+use super::settings::ENVIRONMENT_PREFIX;
 
 /// All mistakes in the settings; at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,10 +84,27 @@ impl std::error::Error for Mistakes {}
 
 /// The known name that is most similar to an unknown one, as the end of a sentence; empty if none is similar.
 pub(crate) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let likeness = |known: &str| strsim::jaro_winkler(name, known);
+    suggestion_behind("", name, known)
+}
+
+/// What to do about an unknown environment variable, as the end of a sentence; empty if that is not known.
+pub(super) fn advice_for_variable<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    match name {
+        "HOOKBOX_CONFIG" => "; name the settings file with --config".to_owned(),
+        // The prefix, which all have, makes no two of them similar.
+        _ => suggestion_behind(ENVIRONMENT_PREFIX, name, known),
+    }
+}
+
+fn suggestion_behind<'a>(prefix: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let likeness = |known: &str| strsim::jaro_winkler(behind(prefix, name), behind(prefix, known));
     let nearest = known.into_iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
     match nearest.filter(|nearest| likeness(nearest) > 0.8) {
         Some(nearest) => format!("; did you mean `{nearest}`?"),
         None => String::new(),
     }
+}
+
+fn behind<'a>(prefix: &str, name: &'a str) -> &'a str {
+    name.strip_prefix(prefix).unwrap_or(name)
 }

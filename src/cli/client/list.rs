@@ -12,8 +12,10 @@ use crate::cli::Failure;
 use crate::clock::SystemClock;
 use crate::domain::clock::Clock as _;
 
-/// The options of `hookbox list`.
+/// The options of `hookbox list`. The key is named as in all commands; that of a replay is `--idempotency-key`, because
+/// `--key` names one webhook there.
 #[derive(Clone, Debug, Args)]
+#[command(mut_arg("idempotency_key", |key| key.long("key").alias("idempotency-key")))]
 pub(in crate::cli) struct List {
     #[command(flatten)]
     filters: Filters,

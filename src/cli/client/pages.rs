@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::interrupt::Interrupt;
+use super::names::not_empty;
 use super::safe::safe;
 use super::table::Table;
 use super::tell::{Format, json_lines, parse};
@@ -33,7 +34,7 @@ pub(super) struct Pages {
     #[arg(long, conflicts_with = "limit")]
     all: bool,
     /// Go on where a list has stopped, which named this token. Give the same filters
-    #[arg(long, value_name = "TOKEN")]
+    #[arg(long, value_name = "TOKEN", value_parser = not_empty)]
     page_token: Option<String>,
 }
 

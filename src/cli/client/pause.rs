@@ -83,7 +83,7 @@ impl Paused {
             let what = &self.target;
             Ok(match (was_paused, &what.route) {
                 (true, _) => format!("{what} resumed"),
-                (false, Some(_)) => format!("{what} not paused; its breaker is closed"),
+                (false, Some(_)) => format!("{what} not paused; its breaker, if it has one, is closed"),
                 (false, None) => format!("{what} not paused; nothing has changed"),
             })
         })

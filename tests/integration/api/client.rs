@@ -1,6 +1,7 @@
 //! The commands that talk to a running hookbox, as people and scripts run them.
 
 mod actions;
+mod advice;
 mod bench;
 mod commands;
 mod completions;

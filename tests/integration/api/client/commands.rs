@@ -190,7 +190,7 @@ async fn jobs_are_paused_cancelled_retried_and_resumed() {
     assert!(printed(&place, &["retry", "--key", "evt-001", "--route", "default"]).contains("pending"));
     assert!(printed(&place, &["resume", "--route", "default"]).contains("resumed"));
     let resumed = printed(&place, &["resume", "--route", "default"]);
-    assert_eq!(resumed, "the route default is not paused; its breaker is closed\n");
+    assert_eq!(resumed, "the route default is not paused; its breaker, if it has one, is closed\n");
     let resumed = printed(&place, &["resume", "--source", "default"]);
     assert_eq!(resumed, "the source default is not paused; nothing has changed\n");
     printed(&place, &["watch", &id]);
