@@ -47,7 +47,9 @@ fn wrapped(text: &str, width: usize) -> Vec<&str> {
         lines.push(line.trim_end());
         rest = more.trim_start();
     }
-    lines.push(rest);
+    if lines.is_empty() || !rest.is_empty() {
+        lines.push(rest);
+    }
     lines
 }
 

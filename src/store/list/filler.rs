@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_page_ends_when_its_time_is_over_and_goes_on_from_there() {
         let brief = ListQuery { brief: true, ..searching() };
-        for (query, most) in [(query(), 40), (searching(), 150), (brief, 40)] {
+        for (query, most) in [(query(), 35), (searching(), 150), (brief, 35)] {
             let mut page = PageFiller::new(&query, START);
             page.add(nothing(250, 900), at(most - 1));
             assert!(page.next_look().is_some_and(|look| look.before == position(900)));
