@@ -88,7 +88,8 @@ pub struct Api {
 }
 
 /// Serves all services, health and reflection on a listener until `stopping` is cancelled, then gives open
-/// calls `DRAIN_TIME` to finish. Errors: the connections cannot be served.
+/// calls `DRAIN_TIME` to finish. Connections without a call have to be closed meanwhile ([`Connections::close_idle`]).
+/// Errors: the connections cannot be served.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<PortTls>,
@@ -125,7 +126,7 @@ pub async fn serve(
     let (begun, incoming) = mpsc::channel(1);
     // In this task, so that a panic ends it: otherwise the server would end as if it had been stopped.
     let accepting = async {
-        stopping.run_until_cancelled(accept(connections, listener, tls, begun)).await;
+        stopping.run_until_cancelled(accept(connections, listener, tls, begun, &stopping)).await;
         std::future::pending::<()>().await;
     };
     let incoming = ReceiverStream::new(incoming);
@@ -150,21 +151,27 @@ pub async fn serve(
 }
 
 /// Accepts connections, and hands over each one when its client has sent something. HTTP/2 needs memory and writes to
-/// a connection as soon as it is served, even if the client never sends anything.
+/// a connection as soon as it is served, even if the client never sends anything. Once `stopping` is cancelled, a
+/// connection whose client has sent nothing, or has not ended its TLS handshake, is closed.
 async fn accept(
     connections: Connections,
     listener: TcpListener,
     tls: Option<PortTls>,
     begun: mpsc::Sender<io::Result<Stream>>,
+    stopping: &CancellationToken,
 ) {
     loop {
         let (stream, tls, begun) = (connections.accept(&listener).await, tls.clone(), begun.clone());
+        let stopping = stopping.clone();
         tokio::spawn(async move {
             let secured = async { stream.secured(tls.as_ref()).await?.begun().await };
-            match secured.await {
+            match stopping.run_until_cancelled(secured).await {
                 // It fails if the process stops; the connection is closed then.
-                Ok(stream) => drop(begun.send(Ok(stream)).await),
-                Err(error) => tracing::debug!(error = %error, "a connection ended before its first call"),
+                Some(Ok(stream)) => drop(begun.send(Ok(stream)).await),
+                Some(Err(error)) => {
+                    tracing::debug!(error = %error, "a connection ended before its first call");
+                }
+                None => {}
             }
         });
     }

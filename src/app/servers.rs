@@ -38,8 +38,8 @@ pub(super) struct Apis<'a> {
 pub(super) struct Servers {
     http: JoinHandle<()>,
     grpc: JoinHandle<Result<(), tonic::transport::Error>>,
-    /// What both need for slow clients.
-    _slow_clients: [AbortOnDropHandle<()>; 2],
+    /// What both need for slow and idle clients.
+    _clients: [AbortOnDropHandle<()>; 3],
 }
 
 impl Apis<'_> {
@@ -47,7 +47,7 @@ impl Apis<'_> {
     pub(super) fn serve(self, listeners: Listeners) -> Servers {
         let handler_files = self.config.routes.policies().open_files(self.config.workers);
         let connections = Connections::new(connections_for_open_files(handler_files));
-        let slow_clients = slow_clients(&connections);
+        let clients = watch_clients(&connections, &self.stopping);
         let bodies = Bodies::new(self.config.max_body_bytes);
         let (rest, calls) = (self.rest(&bodies), self.calls(&bodies));
         let (rest_tls, grpc_tls) = (
@@ -63,7 +63,7 @@ impl Apis<'_> {
         ));
         let stopping = (*self.stopping).clone();
         let grpc = tokio::spawn(grpc::serve(listeners.grpc, grpc_tls, connections, calls, stopping));
-        Servers { http, grpc, _slow_clients: slow_clients }
+        Servers { http, grpc, _clients: clients }
     }
 
     /// REST and the page.
@@ -115,12 +115,15 @@ impl Apis<'_> {
     }
 }
 
-/// Starts the tasks that keep slow clients from costing the others too much.
-fn slow_clients(connections: &Connections) -> [AbortOnDropHandle<()>; 2] {
-    let (limited, woken) = (connections.clone(), connections.clone());
+/// Starts the tasks that keep slow clients from costing the others too much, and idle ones from holding up the stop.
+fn watch_clients(connections: &Connections, stopping: &Arc<CancellationToken>) -> [AbortOnDropHandle<()>; 3] {
+    let (limited, woken, closed) = (connections.clone(), connections.clone(), connections.clone());
+    let stopping = Arc::clone(stopping);
     let limiting = tokio::spawn(restarted("limit-waiting", move || limited.clone().limit_waiting()));
     let waking = tokio::spawn(restarted("slow-lane", move || woken.clone().wake_slow()));
-    [limiting, waking].map(AbortOnDropHandle::new)
+    let close = move || closed.clone().close_idle(Arc::clone(&stopping));
+    let closing = tokio::spawn(restarted("close-idle", close));
+    [limiting, waking, closing].map(AbortOnDropHandle::new)
 }
 
 impl Servers {

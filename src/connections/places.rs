@@ -1,5 +1,6 @@
 //! The places of the open connections, and which of them gives way to a new one.
 
+mod stopping;
 mod waiting;
 
 use std::collections::{BTreeMap, HashMap};

@@ -41,7 +41,8 @@ const MAX_STREAMS: u32 = 200;
 /// How long open requests may take to finish at shutdown; after that they are cut off.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
 
-/// Accepts connections until `stopping` is cancelled, then gives open requests `DRAIN_TIME` to finish.
+/// Accepts connections until `stopping` is cancelled, then gives open requests `DRAIN_TIME` to finish. Connections without
+/// a request have to be closed meanwhile ([`Connections::close_idle`]).
 pub async fn serve(
     listener: TcpListener,
     tls: Option<PortTls>,

@@ -10,6 +10,7 @@ mod alerts;
 mod backup;
 mod bodies;
 mod client;
+mod closing;
 mod contract;
 mod deploy;
 mod first_start;
