@@ -17,6 +17,7 @@ mod holding;
 mod open_files;
 mod peeked;
 mod places;
+mod progress;
 mod reading;
 mod rounds;
 mod slow_lane;
@@ -25,7 +26,7 @@ mod tls;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +44,7 @@ pub use self::holding::Holding;
 pub use self::open_files::{connections_for_open_files, raise_open_files};
 pub use self::peeked::Peeked;
 use self::places::{Places, Rank};
+use self::progress::Progress;
 pub use self::reading::Unread;
 use self::rounds::Rounds;
 use self::slow_lane::SlowLane;
@@ -88,8 +90,7 @@ struct Activity {
     client: IpAddr,
     has_asked: AtomicBool,
     requests: Requests,
-    /// How many requests have not arrived.
-    arriving: AtomicU32,
+    progress: Progress,
     /// When the connection was accepted, or a request last began, went on, was answered or ended.
     moment: AtomicU64,
     /// For answers that may be large, until they are written.
@@ -148,7 +149,7 @@ impl Connections {
             client,
             has_asked: AtomicBool::default(),
             requests: Requests::default(),
-            arriving: AtomicU32::default(),
+            progress: Progress::default(),
             moment: AtomicU64::default(),
             turns: Arc::new(Semaphore::new(TURNS_OF_CONNECTION)),
             rounds: Rounds::default(),
@@ -227,11 +228,6 @@ impl Connection {
     /// Whether a request is in progress.
     fn is_busy(&self) -> bool {
         self.activity.requests.counts().0 > 0
-    }
-
-    /// Whether a request has not arrived.
-    fn is_arriving(&self) -> bool {
-        self.activity.arriving.load(Ordering::Relaxed) > 0
     }
 
     /// The last event of the connection.

@@ -65,7 +65,7 @@ impl Exchange {
         let waits = Mutex::new(Waits { reasons: 1, have_ended: false });
         let exchange = Self(Arc::new(State { connection, waits }));
         exchange.activity().requests.add(Requests::ONE + Requests::WAITING);
-        exchange.activity().arriving.fetch_add(1, Ordering::Relaxed);
+        exchange.activity().progress.begin();
         (InProgress(exchange.clone()), Arriving(Waiting(exchange)))
     }
 
@@ -139,15 +139,15 @@ impl Drop for InProgress {
 pub struct Arriving(Waiting);
 
 impl Arriving {
-    /// Notes that the client has sent more: the connection is not quiet.
-    pub fn goes_on(&self) {
-        self.0.goes_on();
+    /// Notes that a message has arrived, of a request that goes on: its client is not slow.
+    pub fn message_arrived(&self) {
+        self.0.0.activity().progress.message();
     }
 }
 
 impl Drop for Arriving {
     fn drop(&mut self) {
-        self.0.0.activity().arriving.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.activity().progress.end();
     }
 }
 
@@ -157,7 +157,7 @@ impl Drop for Arriving {
 pub struct Waiting(Exchange);
 
 impl Waiting {
-    /// Notes that the client has sent or taken more: the connection is not quiet.
+    /// Notes that the client has taken more: the connection is not quiet.
     pub fn goes_on(&self) {
         self.0.connection().note();
     }

@@ -3,7 +3,8 @@
 //! Whatever arrives on a connection wakes its task, be it a single byte. Thousands of clients that send byte by byte can do
 //! so at the same moment, and other requests would have to wait for all of them. So once hookbox has waited for
 //! [`QUICK_TIME`] for the rest of a request, or of the first one with its handshake, what arrives wakes the task by way of
-//! the lane. Between requests it does not: HTTP/2 sends frames there that belong to none.
+//! the lane. That ends once a request, or a message of a pipeline, has arrived whole, or much has arrived at once. Between
+//! requests of HTTP/2 what arrives does not use the lane: it sends frames there that belong to none.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -25,7 +26,7 @@ use super::{Connection, Connections};
 /// How long a client may take to send something before its connection uses the lane.
 const QUICK_TIME: Duration = Duration::from_millis(250);
 
-/// A client that sends as many bytes at once is quick.
+/// A client that sends as many bytes at once is quick, however many reads they take.
 const QUICK_BYTES: usize = 4 * 1024;
 
 /// How many tasks the lane wakes at once.
@@ -108,32 +109,41 @@ struct Sender {
     task: AtomicWaker,
     /// When what is unfinished began, in milliseconds since [`SlowLane::zero`]; or [`NOTHING`].
     began: AtomicU64,
+    /// [`Connection::progress`] at that time.
+    progress: AtomicU64,
     /// Whether the lane will wake the task.
     is_ready: AtomicBool,
 }
 
 impl Sender {
     fn new(connection: Connection) -> Self {
-        let began = AtomicU64::new(NOTHING);
-        Self { connection, task: AtomicWaker::new(), began, is_ready: AtomicBool::default() }
+        let (began, progress) = (AtomicU64::new(NOTHING), AtomicU64::new(connection.progress()));
+        Self { connection, task: AtomicWaker::new(), began, progress, is_ready: AtomicBool::default() }
     }
 
     fn lane(&self) -> &SlowLane {
         &self.connection.shared.slow_lane
     }
 
-    /// Whether the client is in the middle of something: its first request, or the rest of one.
-    fn is_sending(&self) -> bool {
-        !self.connection.has_asked() || self.connection.is_arriving()
-    }
-
-    /// Whether hookbox has waited for long, and still waits. The request may have arrived, or have been answered, since the
-    /// last read: over HTTP/2, nothing is read after an answer is written until more arrives.
+    /// Whether hookbox has waited for long, and still waits. The request may have begun or arrived since the last read:
+    /// over HTTP/2, nothing is read after an answer is written until more arrives.
     fn is_slow(&self) -> bool {
         let began = self.began.load(Ordering::Relaxed);
         began != NOTHING
-            && self.is_sending()
+            && self.progress.load(Ordering::Relaxed) == self.connection.progress()
             && self.lane().now().saturating_sub(began) > QUICK_TIME.as_millis() as u64
+    }
+
+    /// Looks whether a request has begun, or whether one, or a message of one, has arrived.
+    fn look(&self) {
+        let progress = self.connection.progress();
+        if progress != self.progress.load(Ordering::Relaxed) {
+            self.progress.store(progress, Ordering::Relaxed);
+            self.end();
+            if self.connection.is_arriving() {
+                self.begin();
+            }
+        }
     }
 
     /// Notes that something is unfinished: it has arrived in part, or hookbox waits for it.
@@ -169,16 +179,15 @@ pub(super) struct PacedSocket {
     socket: TcpStream,
     sender: Arc<Sender>,
     waker: Waker,
-    /// The last event of the connection that was seen.
-    moment: u64,
+    /// How many bytes were read since there was nothing to read.
+    at_once: usize,
 }
 
 impl PacedSocket {
     pub(super) fn new(socket: TcpStream, connection: Connection) -> Self {
-        let moment = connection.moment();
         let sender = Arc::new(Sender::new(connection));
         let waker = Waker::from(Arc::clone(&sender));
-        Self { socket, sender, waker, moment }
+        Self { socket, sender, waker, at_once: 0 }
     }
 
     /// The socket itself.
@@ -191,15 +200,14 @@ impl PacedSocket {
         self.socket.poll_peek(context, &mut ReadBuf::new(&mut [0])).map_ok(|_| ())
     }
 
-    /// Looks whether a request of the connection has begun, gone on or been answered.
-    fn look(&mut self) {
-        let moment = self.sender.connection.moment();
-        if moment != self.moment {
-            self.moment = moment;
+    /// Notes that so many bytes were read.
+    fn has_read(&mut self, bytes: usize) {
+        self.at_once += bytes;
+        if self.at_once >= QUICK_BYTES {
             self.sender.end();
-            if self.sender.connection.is_arriving() {
-                self.sender.begin();
-            }
+        }
+        if self.sender.connection.is_sending() {
+            self.sender.begin();
         }
     }
 }
@@ -211,17 +219,13 @@ impl AsyncRead for PacedSocket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.look();
+        this.sender.look();
         this.sender.task.register(context.waker());
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.socket).poll_read(&mut Context::from_waker(&this.waker), buffer);
-        if read.is_ready() {
-            if buffer.filled().len() - before >= QUICK_BYTES {
-                this.sender.end();
-            }
-            if this.sender.is_sending() {
-                this.sender.begin();
-            }
+        match read {
+            Poll::Ready(_) => this.has_read(buffer.filled().len() - before),
+            Poll::Pending => this.at_once = 0,
         }
         read
     }

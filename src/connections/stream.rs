@@ -167,7 +167,12 @@ impl AsyncRead for Stream {
         this.check(context)?;
         this.check_silence(context)?;
         this.check_answers(context)?;
-        Pin::new(&mut this.socket).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut this.socket).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            this.connection.goes_on();
+        }
+        read
     }
 }
 
@@ -212,4 +217,40 @@ impl AsyncWrite for Stream {
 
 fn gave_way() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, "the connection gave way to another one")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use futures::FutureExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::connections::Connections;
+
+    #[tokio::test]
+    async fn of_two_connections_with_requests_that_arrive_the_one_that_is_quiet_gives_way() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("binds");
+        let address = listener.local_addr().expect("an address");
+        let connections = Connections::new(2);
+        // However long this test takes.
+        tokio::spawn(connections.clone().wake_slow());
+        let accept = async || {
+            let client = TcpStream::connect(address).await.expect("connects");
+            (client, connections.accept(&listener).await)
+        };
+        let (mut client, mut sending) = accept().await;
+        let (_client, mut quiet) = accept().await;
+        // The one that sends has begun first.
+        let _requests = [sending.connection().begin(), quiet.connection().begin()];
+        client.write_all(b"{").await.expect("sends");
+        let read = timeout(Duration::from_secs(30), sending.read_u8()).await;
+        assert_eq!(read.expect("arrives").expect("is read"), b'{');
+        let _new = accept().await;
+        let closed = quiet.read_u8().now_or_never().expect("is closed");
+        assert_eq!(closed.expect_err("is closed").kind(), io::ErrorKind::ConnectionAborted);
+        assert!(sending.read_u8().now_or_never().is_none());
+    }
 }

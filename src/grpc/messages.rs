@@ -104,8 +104,11 @@ impl Messages {
             if self.left == 0 {
                 match self.takes {
                     Takes::One => self.is_complete = true,
-                    // The handler of the message reserves memory for it.
-                    Takes::Stream => self.arrival.restart(),
+                    Takes::Stream => {
+                        // The handler of the message reserves memory for it.
+                        self.arrival.restart();
+                        self.arriving.message_arrived();
+                    }
                 }
             }
         }
@@ -135,7 +138,6 @@ impl HttpBody for Messages {
             match Pin::new(&mut this.inner).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
                     this.due = None;
-                    this.arriving.goes_on();
                     if let Some(bytes) = frame.data_ref() {
                         this.follow(bytes)?;
                     }
@@ -177,7 +179,7 @@ mod tests {
     use tonic::Code;
 
     use super::*;
-    use crate::connections::{Bodies, Connections};
+    use crate::connections::{Bodies, Connection, Connections};
     use crate::grpc::proto;
 
     /// A message without bytes.
@@ -185,16 +187,17 @@ mod tests {
 
     type Client = UnboundedSender<Result<Frame<Bytes>, Status>>;
 
-    /// Messages, and the client that sends them.
-    async fn call(takes: Takes, bodies: &Bodies) -> (Client, Messages) {
+    /// Messages, the client that sends them, and its connection.
+    async fn call(takes: Takes, bodies: &Bodies) -> (Client, Messages, Connection) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("binds");
         let address = listener.local_addr().expect("an address");
         let _socket = TcpStream::connect(address).await.expect("connects");
         let stream = Connections::new(1).accept(&listener).await;
-        let (_in_progress, arriving) = stream.connection().begin();
+        let connection = stream.connection().clone();
+        let (_in_progress, arriving) = connection.begin();
         let (client, frames) = unbounded();
         let body = Body::new(StreamBody::new(frames));
-        (client, Messages::new(body, takes, bodies.arrival(), arriving))
+        (client, Messages::new(body, takes, bodies.arrival(), arriving), connection)
     }
 
     fn send(client: &Client, bytes: Vec<u8>) {
@@ -205,7 +208,7 @@ mod tests {
     async fn a_unary_message_waits_in_reserved_memory_until_its_stream_ends() {
         let bodies = Bodies::new(1);
         let length = 100 * 1024 * 1024_u32;
-        let (client, mut messages) = call(Takes::One, &bodies).await;
+        let (client, mut messages, _connection) = call(Takes::One, &bodies).await;
         send(&client, [[0].as_slice(), length.to_be_bytes().as_slice()].concat());
         send(&client, vec![0; length as usize]);
         let head = messages.frame().now_or_never().flatten().expect("is here").expect("has arrived");
@@ -223,10 +226,24 @@ mod tests {
     #[tokio::test]
     async fn a_unary_call_refuses_a_second_message_and_a_streaming_call_accepts_one() {
         for (takes, code) in [(Takes::One, Some(Code::InvalidArgument)), (Takes::Stream, None)] {
-            let (client, mut messages) = call(takes, &Bodies::new(1)).await;
+            let (client, mut messages, _connection) = call(takes, &Bodies::new(1)).await;
             send(&client, [EMPTY, EMPTY].concat());
             let frame = messages.frame().now_or_never().flatten().expect("is here");
             assert_eq!(frame.err().map(|status| status.code()), code, "{takes:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_makes_progress_with_each_whole_message_and_not_with_its_parts() {
+        let (client, mut messages, connection) = call(Takes::Stream, &Bodies::new(1)).await;
+        let message = b"\0\0\0\0\x02{}";
+        for _ in 0..2 {
+            for (number, byte) in message.iter().enumerate() {
+                let before = connection.progress();
+                send(&client, vec![*byte]);
+                messages.frame().now_or_never().flatten().expect("is here").expect("has arrived");
+                assert_eq!(connection.progress() != before, number + 1 == message.len(), "byte {number}");
+            }
         }
     }
 

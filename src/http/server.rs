@@ -106,11 +106,14 @@ fn answer(
     stopping: &Arc<CancellationToken>,
     mut request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
+    let is_http1 = request.version() < Version::HTTP_2;
+    if is_http1 {
+        connection.speaks_http1();
+    }
     let (in_progress, arriving) = connection.begin();
     request.extensions_mut().insert(Client(connection.client()));
     request.extensions_mut().insert(in_progress.exchange().clone());
     // The body of the request lives until it has arrived, or is not needed.
-    let is_http1 = request.version() < Version::HTTP_2;
     let request = request.map(|body| {
         let body = Holding::new(body, arriving);
         if is_http1 { Body::new(Lingering::new(body, Arc::clone(stopping))) } else { Body::new(body) }

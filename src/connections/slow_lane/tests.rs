@@ -106,6 +106,26 @@ async fn the_tasks_of_quick_clients_are_woken_at_once() {
 /// As a value of [`Sender::began`].
 const LONG_AGO: u64 = 0;
 
+fn began(socket: &PacedSocket) -> u64 {
+    socket.sender.began.load(Ordering::Relaxed)
+}
+
+fn long_ago(socket: &PacedSocket) {
+    socket.sender.began.store(LONG_AGO, Ordering::Relaxed);
+}
+
+/// A client, the socket of its connection, and what that does. The lane wakes until the test ends.
+async fn connect() -> (TcpStream, PacedSocket, Connection) {
+    let listener = TcpListener::bind((CLIENT, 0)).await.expect("binds");
+    let address = listener.local_addr().expect("an address");
+    let client = TcpStream::connect(address).await.expect("connects");
+    let (socket, _) = listener.accept().await.expect("a connection");
+    let connections = connections();
+    tokio::spawn(connections.clone().wake_slow());
+    let (_, connection, _) = connections.admit(CLIENT, Instant::now()).expect("a place");
+    (client, PacedSocket::new(socket, connection.clone()), connection)
+}
+
 /// Reads until `bytes` is full.
 async fn read(socket: &mut PacedSocket, bytes: &mut [u8]) {
     let reading = timeout(Duration::from_secs(30), socket.read_exact(bytes));
@@ -114,17 +134,7 @@ async fn read(socket: &mut PacedSocket, bytes: &mut [u8]) {
 
 #[tokio::test]
 async fn a_client_is_slow_while_something_is_unfinished_for_long() {
-    let listener = TcpListener::bind((CLIENT, 0)).await.expect("binds");
-    let address = listener.local_addr().expect("an address");
-    let mut client = TcpStream::connect(address).await.expect("connects");
-    let (socket, _) = listener.accept().await.expect("a connection");
-    let connections = connections();
-    let _lane = tokio::spawn(connections.clone().wake_slow());
-    let (_place, connection, _closed) = connections.admit(CLIENT, Instant::now()).expect("a place");
-    let mut socket = PacedSocket::new(socket, connection.clone());
-
-    let began = |socket: &PacedSocket| socket.sender.began.load(Ordering::Relaxed);
-    let long_ago = |socket: &PacedSocket| socket.sender.began.store(LONG_AGO, Ordering::Relaxed);
+    let (mut client, mut socket, connection) = connect().await;
     assert_eq!(began(&socket), NOTHING);
     let mut bytes = vec![0; QUICK_BYTES];
     client.write_all(b"P").await.expect("sends");
@@ -153,4 +163,49 @@ async fn a_client_is_slow_while_something_is_unfinished_for_long() {
     client.write_all(b"P").await.expect("sends");
     read(&mut socket, &mut bytes[..1]).await;
     assert_eq!(began(&socket), NOTHING, "it may be no part of a request");
+
+    connection.speaks_http1();
+    client.write_all(b"O").await.expect("sends");
+    read(&mut socket, &mut bytes[..1]).await;
+    long_ago(&socket);
+    assert!(socket.sender.is_slow(), "it is a part of the next head");
+    let _request = connection.begin();
+    assert!(!socket.sender.is_slow(), "the head is here");
+}
+
+#[tokio::test]
+async fn only_a_whole_message_of_a_request_that_goes_on_makes_its_client_quick() {
+    let (mut client, mut socket, connection) = connect().await;
+    let (_in_progress, arriving) = connection.begin();
+    assert!(socket.read_u8().now_or_never().is_none());
+    long_ago(&socket);
+    for _ in 0..2 {
+        client.write_all(b"{").await.expect("sends");
+        read(&mut socket, &mut [0]).await;
+        assert!(socket.sender.is_slow(), "it is a part of a message");
+    }
+    arriving.message_arrived();
+    assert!(!socket.sender.is_slow());
+    assert!(socket.read_u8().now_or_never().is_none());
+    assert_ne!(began(&socket), LONG_AGO, "hookbox waits for the next message from now on");
+}
+
+/// As TLS reads: no more than some KiB, whatever is here.
+#[tokio::test]
+async fn many_bytes_at_once_make_a_client_quick_however_small_the_reads_are() {
+    let (mut client, mut socket, connection) = connect().await;
+    let _request = connection.begin();
+    assert!(socket.read_u8().now_or_never().is_none());
+    long_ago(&socket);
+    // On the loopback interface they arrive as one piece.
+    client.write_all(&[0; QUICK_BYTES]).await.expect("sends");
+    for _ in 0..QUICK_BYTES / 512 {
+        read(&mut socket, &mut [0; 512]).await;
+    }
+    assert_ne!(began(&socket), LONG_AGO);
+    assert!(socket.read_u8().now_or_never().is_none());
+    long_ago(&socket);
+    client.write_all(b"{").await.expect("sends");
+    read(&mut socket, &mut [0]).await;
+    assert_eq!(began(&socket), LONG_AGO, "what was here before does not count");
 }
