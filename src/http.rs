@@ -16,6 +16,7 @@ mod members;
 mod operations;
 mod problem;
 mod quarantine;
+mod queries;
 mod query;
 mod reason;
 mod replays;
@@ -51,6 +52,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 pub use self::browsers::Allowed;
 use self::front::prefers_html;
 use self::problem::{MAX_TEXT_BYTES, Refused};
+use self::queries::Queries;
 pub use self::reason::{RestReason, status_of};
 pub use self::submit::submitted;
 use self::without_body::{Calls, WithoutBody};
@@ -97,7 +99,7 @@ const DOCUMENT_PATH: &str = "/openapi.json";
 #[openapi(
     info(
         title = "hookbox",
-        description = "A durable inbox for webhooks. hookbox stores each webhook before it answers, runs the handler of every matching route, and reports the results. Each run of a job has one recorded outcome; effects outside of hookbox are at least once. A POST for which no request body is documented takes its parameters in the query alone: it answers 400 to a body that is neither empty nor `{}`, and does nothing. Errors are problem documents (RFC 9457), except the 503 of `/readyz`. If tokens are configured, a call needs one with the role that its description names, and else answers 401 with `UNAUTHENTICATED`, 403 with `FORBIDDEN`, or 429 with `TOO_MANY_FAILED_TOKENS`; what a token is not limited to is left out, or answered 404. Any call can also answer 500 with the reason `INTERNAL`; if no tokens are configured, any but `/healthz` and `/readyz` 403 with `HOST_NOT_ALLOWED` or 400 with `INVALID_HOST`; and any POST 403 with `ORIGIN_NOT_ALLOWED`.",
+        description = "A durable inbox for webhooks. hookbox stores each webhook before it answers, runs the handler of every matching route, and reports the results. Each run of a job has one recorded outcome; effects outside of hookbox are at least once. A POST for which no request body is documented takes its parameters in the query alone: it answers 400 to a body that is neither empty nor `{}`, and does nothing. Calls below `/v1/` answer 400 to parameters that they do not take, but for the URLs of sources. Errors are problem documents (RFC 9457), except the 503 of `/readyz`. If tokens are configured, a call needs one with the role that its description names, and else answers 401 with `UNAUTHENTICATED`, 403 with `FORBIDDEN`, or 429 with `TOO_MANY_FAILED_TOKENS`; what a token is not limited to is left out, or answered 404. Any call can also answer 500 with the reason `INTERNAL`; if no tokens are configured, any but `/healthz` and `/readyz` 403 with `HOST_NOT_ALLOWED` or 400 with `INVALID_HOST`; and any POST 403 with `ORIGIN_NOT_ALLOWED`.",
         license(name = "MIT OR Apache-2.0"),
     ),
     components(schemas(
@@ -174,24 +176,24 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     documented_routes().into_openapi()
 }
 
-/// The documented paths, and the calls among them that take no body. Made once in a process, because the document takes
-/// some milliseconds to make. It is not kept.
-static ROUTES: LazyLock<(Router<Api>, Calls)> = LazyLock::new(|| {
+/// The documented paths, the calls among them that take no body, and what they take in the query. Made once in a process,
+/// because the document takes some milliseconds to make. It is not kept.
+static ROUTES: LazyLock<(Router<Api>, Calls, Queries)> = LazyLock::new(|| {
     let (routes, document) = documented_routes().split_for_parts();
-    (routes, Calls::of(&document))
+    (routes, Calls::of(&document), Queries::of(&document))
 });
 
 /// Serves all paths, and answers a problem document for any other path or method; for another path, a page to browsers.
 /// The page lets requests in by itself: it sends browsers without a token to its login.
 pub fn router(api: Api) -> Router {
-    let (routes, without_body) = &*ROUTES;
+    let (routes, without_body, queries) = &*ROUTES;
     let without_body = WithoutBody::new(without_body, api.bodies.clone());
     let pages: Router<Api> = api.pages.clone().with_state(());
     routes
         .clone()
         .merge(SwaggerUi::new("/docs").config(Config::new([DOCUMENT_PATH])))
         .route(DOCUMENT_PATH, get(openapi_document))
-        .layer(middleware::from_fn_with_state((api.clone(), without_body), access::guard))
+        .layer(middleware::from_fn_with_state((api.clone(), queries, without_body), access::guard))
         .merge(pages)
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(path_not_found)

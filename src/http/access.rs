@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use utoipa::openapi::OpenApi;
@@ -13,28 +13,41 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
 
 use super::Api;
 use super::problem::Refused;
+use super::queries::Queries;
 use super::without_body::WithoutBody;
 pub(super) use crate::access::Client;
 use crate::access::{Caller, Need, OPERATIONS, need_of_path};
-use crate::domain::error::Result;
+use crate::domain::error::{Error, Result};
 
 /// The name of the tokens in the OpenAPI document.
 const SCHEME: &str = "token";
 
-/// Refuses requests without the token that they need, and those with a body that their call does not take. Puts the caller
-/// into the extensions of the others. Both are one layer, because each layer costs every request.
+/// Refuses requests without the token that they need, and those with a query or a body that their call does not take. Puts
+/// the caller into the extensions of the others. All of this is one layer, because each layer costs every request.
 pub(super) async fn guard(
-    State((api, without_body)): State<(Api, WithoutBody)>,
+    State((api, queries, without_body)): State<(Api, &'static Queries, WithoutBody)>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let admitted = admit(&api, &request);
+    let admitted = admit(&api, &request).and_then(|caller| {
+        let checked = queries.check(&request);
+        let checked = checked.inspect_err(|error| count_refused(&api, &request, &caller, error));
+        checked.map(|()| caller)
+    });
     match admitted {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             without_body.pass_on(request, next).await
         }
         Err(error) => Refused::from(error).into_response(),
+    }
+}
+
+/// Counts a webhook that is refused for its query as one that is refused for its body.
+fn count_refused(api: &Api, request: &Request, caller: &Arc<Caller>, error: &Error) {
+    if *request.method() == Method::POST && request.uri().path() == "/v1/webhooks" {
+        let service = api.service.on_behalf_of(Arc::clone(caller));
+        service.count_refused_submission(error.reason().as_str());
     }
 }
 

@@ -7,6 +7,7 @@ use utoipa::openapi::{OpenApi, RefOr};
 
 use super::by_key::of_key;
 use super::problem::{MEDIA_TYPE, Refused};
+use super::queries::takes_none;
 use super::reason::RestReason;
 use super::replays::number_of;
 use crate::domain::action::ActionReason;
@@ -214,6 +215,7 @@ fn wrong_field(operation: &str) -> Option<Error> {
         "GetReplay" | "CancelReplay" => number_of("seven").map(drop),
         "ListReplays" | "ListActions" => number_of_token("next").map(drop),
         "ReloadSettings" => ActionReason::of_field(Some("two\nlines".to_owned())).map(drop),
+        "ListRoutes" | "ListPauses" | "ListSources" | "GetStats" => Err(takes_none("route")),
         _ => "7".parse::<WebhookId>().map(drop),
     };
     refused.err()

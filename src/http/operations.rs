@@ -56,6 +56,7 @@ pub(super) struct Destination {
     get, path = "/v1/routes", tag = "operations", operation_id = "ListRoutes",
     responses(
         (status = 200, description = "The routes", body = ListRoutesResponse),
+        (status = 400, description = "The query has a parameter, and this call takes none", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -106,6 +107,7 @@ pub(super) async fn resume(api: Api, query: std::result::Result<Query<Target>, Q
     get, path = "/v1/pauses", tag = "operations", operation_id = "ListPauses",
     responses(
         (status = 200, description = "The pauses in force", body = ListPausesResponse),
+        (status = 400, description = "The query has a parameter, and this call takes none", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]

@@ -20,6 +20,7 @@ type Answer = std::result::Result<Response, Refused>;
     get, path = "/v1/sources", tag = "operations", operation_id = "ListSources",
     responses(
         (status = 200, description = "The sources", body = ListSourcesResponse),
+        (status = 400, description = "The query has a parameter, and this call takes none", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]

@@ -251,6 +251,7 @@ pub(super) async fn cancel_webhook(
     get, path = "/v1/stats", tag = "webhooks", operation_id = "GetStats",
     responses(
         (status = 200, description = "The statistics", body = GetStatsResponse),
+        (status = 400, description = "The query has a parameter, and this call takes none", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]

@@ -15,6 +15,7 @@ mod metrics;
 mod monitoring;
 mod operations;
 mod problems;
+mod queries;
 mod routes;
 mod searches;
 mod without_body;

@@ -137,6 +137,10 @@ async fn a_query_parameter_that_is_unknown_or_wrong_is_named() {
         ("/v1/actions?page_token=-1", "page_token"),
         ("/v1/actions?webhook_id=7", "webhook_id"),
         ("/v1/actions?actor=anna", "actor"),
+        ("/v1/status?idempotency_key=caf%e9", "idempotency_key"),
+        ("/v1/webhooks?event_type=%ff", "event_type"),
+        ("/v1/webhooks?%ff=paid", "\u{fffd}"),
+        ("/v1/webhooks/watch?route=%c3", "route"),
     ] {
         let problem = hookbox.rest.get(query).await.problem(400, "INVALID_FIELD");
         assert_eq!(problem["field"], field, "{query}: {problem}");
