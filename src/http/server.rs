@@ -115,8 +115,12 @@ fn answer(
     request.extensions_mut().insert(in_progress.exchange().clone());
     // The body of the request lives until it has arrived, or is not needed.
     let request = request.map(|body| {
-        let body = Holding::new(body, arriving);
-        if is_http1 { Body::new(Lingering::new(body, Arc::clone(stopping))) } else { Body::new(body) }
+        let (body, stopping) = (Holding::new(body, arriving), Arc::clone(stopping));
+        Body::new(if is_http1 {
+            Lingering::over_http1(body, stopping)
+        } else {
+            Lingering::over_http2(body, in_progress.exchange().clone(), stopping)
+        })
     });
     async move {
         let Ok(mut response) = router.oneshot(request).await;

@@ -4,6 +4,7 @@ mod acceptance;
 mod arrivals;
 mod bodies;
 mod browsers;
+mod early_answers;
 mod exact_body;
 mod front;
 mod heads;
