@@ -9,6 +9,7 @@ use rand::{Rng, RngExt};
 use uuid::Uuid;
 
 use super::error::{Error, Result};
+use super::time::next_millisecond;
 
 /// The id of a webhook: a UUIDv7 (RFC 9562, section 5.7).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,9 +86,9 @@ const COUNTER_MASK: u64 = (1 << COUNTER_BITS) - 1;
 const VERSION: u64 = 7 << COUNTER_BITS;
 
 impl Sequence {
-    /// The first sequence of a millisecond; negative times count as the epoch.
+    /// The first sequence at or after a time; negative times count as the epoch.
     pub fn first_at(time: Timestamp) -> Self {
-        Self(u64::try_from(time.as_millisecond()).unwrap_or(0) << COUNTER_BITS)
+        Self(u64::try_from(next_millisecond(time)).unwrap_or(0) << COUNTER_BITS)
     }
 
     /// The time in the sequence, in whole milliseconds.

@@ -43,6 +43,12 @@ fn status_from(word: proto::Status) -> Option<Status> {
     Status::ALL.into_iter().find(|candidate| status(*candidate) == word)
 }
 
+/// A time as protobuf has it: its nanoseconds count forwards, also before 1970.
 fn time(time: Timestamp) -> prost_types::Timestamp {
-    prost_types::Timestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() }
+    match (time.as_second(), time.subsec_nanosecond()) {
+        (seconds, nanos @ ..0) => {
+            prost_types::Timestamp { seconds: seconds - 1, nanos: nanos + 1_000_000_000 }
+        }
+        (seconds, nanos) => prost_types::Timestamp { seconds, nanos },
+    }
 }

@@ -54,9 +54,14 @@ fn time_text(time: Timestamp) -> String {
     PRINTER.timestamp_to_string(&time)
 }
 
+/// A time that a request gave, as [`Time`] writes it, but with all digits that it has.
+fn exact_time_text(time: Timestamp) -> String {
+    if time.subsec_nanosecond() % 1_000_000 == 0 { time_text(time) } else { time.to_string() }
+}
+
 /// The time in a member or a parameter of a request, as RFC 3339 writes it. Errors: `InvalidField`.
 pub(super) fn time_of(field: &'static str, text: &str) -> Result<Timestamp> {
-    if let Ok(time) = text.parse::<Timestamp>() {
+    if let Some(time) = text.parse::<Timestamp>().ok().and_then(time::in_range) {
         return Ok(time);
     }
     if time::is_time(text) {

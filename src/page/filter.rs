@@ -11,7 +11,7 @@ use super::verdict::{causes, verdicts};
 use crate::domain::error::{Error, Result};
 use crate::domain::job::Status;
 use crate::domain::route::RouteName;
-use crate::domain::time::{is_time, out_of_range};
+use crate::domain::time::{in_range, is_time, out_of_range};
 use crate::domain::webhook::{EventType, Source};
 use crate::service::ReplayFilter;
 
@@ -144,7 +144,7 @@ pub(super) fn pairs(filter: &ReplayFilter) -> Vec<(&'static str, String)> {
 pub(super) fn time(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     let in_utc = || Offset::UTC.to_timestamp(text.parse::<DateTime>().ok()?).ok();
-    text.parse::<Timestamp>().ok().or_else(in_utc)
+    text.parse::<Timestamp>().ok().or_else(in_utc).and_then(in_range)
 }
 
 /// What is wrong with a text that [`time`] cannot read, to continue a sentence that begins with it.

@@ -14,6 +14,7 @@ use crate::domain::headers::KeptHeaders;
 use crate::domain::job::Status;
 use crate::domain::payload::Payload;
 use crate::domain::route::RouteName;
+use crate::domain::time;
 use crate::domain::trace::Traceparent;
 use crate::domain::verdict::{Cause, Verdict, VerdictFilter};
 use crate::domain::webhook::{EventType, IdempotencyKey, NewWebhook, Source};
@@ -140,8 +141,12 @@ pub(super) fn time_from(
     field: &'static str,
     time: Option<prost_types::Timestamp>,
 ) -> Result<Option<Timestamp>> {
-    time.map(|time| {
-        Timestamp::new(time.seconds, time.nanos).map_err(|_| Error::invalid(field, "is out of range"))
-    })
-    .transpose()
+    let read = |time: prost_types::Timestamp| {
+        if !(0..1_000_000_000).contains(&time.nanos) {
+            return Err(Error::invalid(field, "has `nanos` that are not from 0 to 999,999,999"));
+        }
+        let read = Timestamp::new(time.seconds, time.nanos).ok().and_then(time::in_range);
+        read.ok_or_else(|| Error::invalid(field, time::out_of_range()))
+    };
+    time.map(read).transpose()
 }

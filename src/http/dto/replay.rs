@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CauseWord, StatusWord, Time, VerdictWord, time_of, time_text};
+use super::{CauseWord, StatusWord, Time, VerdictWord, exact_time_text, time_of};
 use crate::domain::error::{Error, Result};
 use crate::domain::job::Status;
 use crate::domain::replay::ReplayCounts;
@@ -140,8 +140,8 @@ impl From<ReplayFilter> for ReplayFilterBody {
             body_pointer: filter.body_pointer,
             body_equals: filter.body_equals,
             body_contains: filter.body_contains,
-            accepted_after: filter.accepted_after.map(time_text),
-            accepted_before: filter.accepted_before.map(time_text),
+            accepted_after: filter.accepted_after.map(exact_time_text),
+            accepted_before: filter.accepted_before.map(exact_time_text),
         }
     }
 }

@@ -149,8 +149,9 @@ mod tests {
         for (name, wrong) in [("status", "done"), ("route", "A B"), ("accepted_after", "yesterday")] {
             assert_eq!(form(&[(name, wrong)]).values.filter().expect_err(wrong).field(), Some(name));
         }
-        for late in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59"] {
-            let refused = form(&[("accepted_before", late)]).values.filter().expect_err(late);
+        for far in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59", "0000-12-31T23:59:59Z", "0000-12-31T23:59"]
+        {
+            let refused = form(&[("accepted_before", far)]).values.filter().expect_err(far);
             assert!(refused.detail().contains("is out of range"), "{refused:?}");
         }
     }

@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use super::fields::{Fields, STATUSES};
 use crate::domain::error::Error;
 use crate::domain::job::Status;
+use crate::domain::time::next_millisecond;
 use crate::page::context::Context;
 use crate::page::filter::{Kind, MORE, Member, STATUS, USUAL, Values, time};
 use crate::page::parts::{self, Tone, choice, input};
@@ -108,10 +109,10 @@ fn field(member: &Member, values: &Values) -> Markup {
 }
 
 /// A time for a field of the browser, which takes no zone and no more than milliseconds. What it sends means UTC. Times of
-/// acceptance have no more than milliseconds either. A text that is no time stays as it is.
+/// acceptance have no more than milliseconds either, so the next one means the same. A text that is no time stays as it is.
 fn browser_time(text: &str) -> String {
     let Some(time) = time(text) else { return text.to_owned() };
-    let time = Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time);
+    let time = Timestamp::from_millisecond(next_millisecond(time)).unwrap_or(time);
     time.to_string().trim_end_matches('Z').to_owned()
 }
 
@@ -123,7 +124,8 @@ mod tests {
     fn a_time_of_a_link_is_written_for_the_browser() {
         for (given, expected) in [
             ("2026-03-01T12:00:00Z", "2026-03-01T12:00:00"),
-            ("2026-03-01T13:00:00.123456789+01:00", "2026-03-01T12:00:00.123"),
+            ("2026-03-01T13:00:00.123+01:00", "2026-03-01T12:00:00.123"),
+            ("2026-03-01T13:00:00.123456789+01:00", "2026-03-01T12:00:00.124"),
             ("2026-03-01T12:00", "2026-03-01T12:00:00"),
             ("yesterday", "yesterday"),
             ("", ""),

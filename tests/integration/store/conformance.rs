@@ -270,6 +270,7 @@ macro_rules! conformance {
                 replay_filters: [
                     only_jobs_that_match_the_filter_run_again
                     times_limit_a_replay
+                    a_time_within_a_millisecond_limits_a_replay
                     every_filter_of_a_list_limits_a_replay
                     few_matches_are_found_among_many_webhooks
                     jobs_without_their_payload_are_left
@@ -299,6 +300,7 @@ macro_rules! conformance {
                     a_webhook_accepted_between_pages_does_not_shift_them
                     an_empty_store_lists_one_empty_page
                     acceptance_times_do_not_decrease_when_the_clock_is_set_back
+                    a_time_within_a_millisecond_limits_a_list
                 ]
                 searching: [
                     every_filter_finds_exactly_what_matches_alone_and_with_others

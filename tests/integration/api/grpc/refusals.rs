@@ -141,7 +141,8 @@ async fn a_list_with_a_wrong_filter_is_refused() {
     let hookbox = Hookbox::start(Sqlite);
     let mut client = hookbox.grpc();
     let none = proto::ListWebhooksRequest::default;
-    let far = prost_types::Timestamp { seconds: i64::MAX, nanos: 0 };
+    let time = |seconds, nanos| Some(prost_types::Timestamp { seconds, nanos });
+    let (far, before_the_year_1) = (time(i64::MAX, 0), time(-62_135_596_801, 0));
     for (request, field) in [
         (proto::ListWebhooksRequest { status: vec![1, 99], ..none() }, "status"),
         (proto::ListWebhooksRequest { route: "No".into(), ..none() }, "route"),
@@ -161,8 +162,11 @@ async fn a_list_with_a_wrong_filter_is_refused() {
         (proto::ListWebhooksRequest { body_contains: "x".repeat(4_097), ..none() }, "body_contains"),
         (proto::ListWebhooksRequest { page_size: 501, ..none() }, "page_size"),
         (proto::ListWebhooksRequest { page_token: "next".into(), ..none() }, "page_token"),
-        (proto::ListWebhooksRequest { accepted_after: Some(far), ..none() }, "accepted_after"),
-        (proto::ListWebhooksRequest { accepted_before: Some(far), ..none() }, "accepted_before"),
+        (proto::ListWebhooksRequest { accepted_after: far, ..none() }, "accepted_after"),
+        (proto::ListWebhooksRequest { accepted_before: far, ..none() }, "accepted_before"),
+        (proto::ListWebhooksRequest { accepted_after: before_the_year_1, ..none() }, "accepted_after"),
+        (proto::ListWebhooksRequest { accepted_before: time(0, -1), ..none() }, "accepted_before"),
+        (proto::ListWebhooksRequest { accepted_before: time(0, 1_000_000_000), ..none() }, "accepted_before"),
     ] {
         let status = client.list_webhooks(request).await.unwrap_err();
         refused(&status, Code::InvalidArgument, "INVALID_FIELD");

@@ -102,6 +102,20 @@ async fn both_apis_tell_the_same_of_replays(#[values(Sqlite, Postgres)] store: S
     }
 }
 
+#[tokio::test]
+async fn the_times_of_a_filter_are_told_as_exactly_as_they_were_given() {
+    let hookbox = Hookbox::start(Sqlite);
+    let (after, before) = ("1969-12-31T23:59:59.250Z", "2026-03-01T12:00:00.6101Z");
+    let times = json!({ "accepted_after": after, "accepted_before": before });
+    let number = started(&hookbox.rest, &json!({ "filter": times, "dry_run": true })).await;
+    assert_eq!(replay(&hookbox.rest, number).await["filter"], times);
+    let mut client = OperationServiceClient::new(hookbox.channel());
+    let found = client.get_replay(proto::GetReplayRequest { number }).await.unwrap().into_inner();
+    let (filter, time) = (found.filter.unwrap(), |seconds, nanos| prost_types::Timestamp { seconds, nanos });
+    assert_eq!(filter.accepted_after, Some(time(-1, 250_000_000)));
+    assert_eq!(filter.accepted_before, Some(time(1_772_366_400, 610_100_000)));
+}
+
 /// What gRPC tells of a replay, written as REST writes it.
 fn replay_json(replay: proto::Replay) -> Value {
     let counts = replay.counts.unwrap();

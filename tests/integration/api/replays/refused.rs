@@ -37,6 +37,8 @@ async fn a_wrong_member_is_named() {
         (json!({ "filter": { "status": null, "body_pointer": "" } }), "filter"),
         (json!({ "filter": { "accepted_after": "yesterday" } }), "accepted_after"),
         (json!({ "filter": { "accepted_before": "2026-03-01" } }), "accepted_before"),
+        (json!({ "filter": { "accepted_after": "0000-01-01T00:00:00Z" } }), "accepted_after"),
+        (json!({ "filter": { "accepted_before": "-009999-01-02T01:59:59Z" } }), "accepted_before"),
         (json!({ "filter": of_source, "rate": "fast" }), "rate"),
         (json!({ "filter": of_source, "rate": "0/s" }), "rate"),
         (json!({ "filter": of_source, "reason": "a\nb" }), "reason"),
@@ -142,12 +144,19 @@ async fn grpc_refuses_what_rest_refuses(#[values(Sqlite, Postgres)] store: Store
     let of_route = |name: &str| proto::ReplayFilter { route: Some(name.to_owned()), ..Default::default() };
     let of_status = proto::ReplayFilter { status: vec![proto::Status::Pending.into()], ..Default::default() };
     let asked = |filter| proto::StartReplayRequest { filter: Some(filter), ..Default::default() };
+    let after = |seconds, nanos| {
+        let time = prost_types::Timestamp { seconds, nanos };
+        asked(proto::ReplayFilter { accepted_after: Some(time), ..Default::default() })
+    };
     let all = || asked(of_route("default"));
     for (request, field) in [
         (proto::StartReplayRequest::default(), "filter"),
         (asked(proto::ReplayFilter::default()), "filter"),
         (asked(of_status), "status"),
         (asked(of_route("No Route")), "route"),
+        (after(0, -1), "accepted_after"),
+        (after(0, 1_000_000_000), "accepted_after"),
+        (after(-377_705_023_201, 0), "accepted_after"),
         (proto::StartReplayRequest { rate: Some("fast".into()), ..all() }, "rate"),
         (proto::StartReplayRequest { reason: Some("a\nb".into()), ..all() }, "reason"),
     ] {

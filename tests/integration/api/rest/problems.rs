@@ -169,6 +169,21 @@ async fn a_time_after_the_last_one_is_refused_with_the_last_one() {
 }
 
 #[tokio::test]
+async fn a_time_before_the_first_one_is_refused_with_the_first_one() {
+    let hookbox = Hookbox::start(Sqlite);
+    let first = "0001-01-01T00:00:00Z";
+    for field in ["accepted_after", "accepted_before"] {
+        let list = |time: &str| format!("/v1/webhooks?{field}={time}");
+        for time in ["0000-12-31T23:59:59Z", "0001-01-01T00:00:00%2B00:01", "-009999-01-02T01:59:59Z"] {
+            let problem = hookbox.rest.get(&list(time)).await.refused_field(field);
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains("is out of range") && detail.contains(first), "{problem}");
+        }
+        assert_eq!(hookbox.rest.get(&list(first)).await.status, 200);
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_or_repeated_parameter_is_refused_with_what_to_write() {
     let hookbox = Hookbox::start(Sqlite);
     for (query, field, said) in [

@@ -1,6 +1,7 @@
 //! Listing: newest first, with every filter, page by page.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use hookbox::internals::domain::id::{Position, Sequence};
 use hookbox::internals::domain::job::{JobStatus, Status};
@@ -197,4 +198,15 @@ pub(crate) async fn acceptance_times_do_not_decrease_when_the_clock_is_set_back<
     assert_eq!(inbox.listed(&before).await, [second.clone(), first.clone()]);
     let after = ListQuery { accepted_after: Some(first.accepted_at), ..query };
     assert_eq!(inbox.listed(&after).await, [second, first]);
+}
+
+pub(crate) async fn a_time_within_a_millisecond_limits_a_list<H: Harness>() {
+    let inbox = Inbox::<H>::new().await;
+    let webhook = inbox.accept_new("k").await;
+    let within = webhook.accepted_at + Duration::from_micros(100);
+    let query = ListQuery { limit: 10, ..ListQuery::default() };
+    let before = ListQuery { accepted_before: Some(within), ..query.clone() };
+    assert_eq!(inbox.listed(&before).await, [webhook]);
+    let after = ListQuery { accepted_after: Some(within), ..query };
+    assert!(inbox.listed(&after).await.is_empty());
 }

@@ -1,5 +1,7 @@
 //! Which jobs a replay runs again, and which it leaves.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use hookbox::internals::domain::attempt::Outcome;
 use hookbox::internals::domain::conflict::OnConflict;
@@ -47,6 +49,17 @@ pub(crate) async fn times_limit_a_replay<H: Harness>() {
     assert_eq!(runs, [1, 2, 2, 1]);
     let nothing = ReplayFilter { accepted_after: Some(inbox.now() + seconds(1)), ..ReplayFilter::default() };
     assert_eq!(replayed(&inbox, new(nothing)).await.counts, ReplayCounts::default());
+}
+
+pub(crate) async fn a_time_within_a_millisecond_limits_a_replay<H: Harness>() {
+    let inbox = Inbox::<H>::new().await;
+    let ids = completed(&inbox, numbered(4)).await;
+    let within = |index: usize| Some(ids[index].time() + Duration::from_micros(100));
+    let filter =
+        ReplayFilter { accepted_after: within(0), accepted_before: within(2), ..ReplayFilter::default() };
+    assert_eq!(replayed(&inbox, new(filter)).await.counts.jobs, 2);
+    let runs = join_all(ids.iter().map(|id| run_of(&inbox, *id))).await;
+    assert_eq!(runs, [1, 2, 2, 1]);
 }
 
 pub(crate) async fn every_filter_of_a_list_limits_a_replay<H: Harness>() {

@@ -220,7 +220,7 @@ async fn a_link_fills_in_the_form() {
     let fields = fields_of(&page.text, "/replays");
     for (name, value) in [
         ("route", "default"),
-        ("accepted_after", "2026-03-01T12:00:00.123"),
+        ("accepted_after", "2026-03-01T12:00:00.124"),
         ("event_type", "\"<b>"),
         ("idempotency_key", "evt-001"),
         ("trace_id", "4bf92f3577b34da6a3ce929d0e0e4736"),
