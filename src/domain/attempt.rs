@@ -12,8 +12,9 @@ use super::job::{Event, JobId, Status, next_status};
 use super::policy::Policy;
 use super::route::OnInterrupt;
 
-/// The longest delay that a handler can ask for. A longer one is cut to this.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// The longest delay that a handler can ask for. A longer one is cut to this, and refused if a worker that pulls jobs
+/// asks for it.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The longest error text that is stored, in characters. Longer texts are cut off.
 pub const MAX_ERROR_CHARS: usize = 2_000;

@@ -53,7 +53,10 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
     }
 }
 
-/// Reads a duration as the settings have it: a number and a unit.
+/// The units of durations. humantime knows more, of which `M` is a month.
+const UNITS: [&str; 5] = ["d", "h", "m", "s", "ms"];
+
+/// Reads a duration: a whole number and one of [`UNITS`].
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     Ok(Option::<DurationText>::deserialize(deserializer)?.map(|DurationText(duration)| duration))
 }
@@ -77,8 +80,10 @@ impl Visitor<'_> for OfDuration {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<DurationText, E> {
-        let read = humantime::parse_duration(text);
-        read.map(DurationText).map_err(|_| E::custom(r#"must be a duration, such as "30s""#))
+        let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+        let read = humantime::parse_duration(text).ok().filter(|_| UNITS.contains(&unit));
+        let wrong = r#"must be a duration: a whole number and one of d, h, m, s and ms, such as "30s""#;
+        read.map(DurationText).ok_or_else(|| E::custom(wrong))
     }
 }
 

@@ -17,8 +17,7 @@ use crate::service::work::{
     PulledJob,
 };
 
-/// Which jobs to lease. Durations are written as in the settings: a number and one of the units `h`, `m`, `s` and
-/// `ms`.
+/// Which jobs to lease. Durations are written as a whole number and one of the units `d`, `h`, `m`, `s` and `ms`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = LeaseJobsRequest)]

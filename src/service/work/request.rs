@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::lease_text;
 use crate::access::Caller;
-use crate::domain::attempt::{LONGEST_LEASE, Lease, MAX_RESULT_BYTES, RunResult, cut};
+use crate::domain::attempt::{LONGEST_LEASE, Lease, MAX_RESULT_BYTES, MAX_RETRY_AFTER, RunResult, cut};
 use crate::domain::error::{Error, Reason, Result, all_of, both};
 use crate::domain::json;
 use crate::domain::policy::Policies;
@@ -156,7 +156,10 @@ impl FinishRequest {
             let lease = check_lease_text(format!("outcomes[{at}].lease"), &text, &mut known)?;
             let result = match (completed, failed) {
                 (Some(Completed { result }), None) => RunResult::Completed { result },
-                (None, Some(failed)) => failed.into(),
+                (None, Some(failed)) => {
+                    check_retry_after(at, failed.retry_after)?;
+                    failed.into()
+                }
                 _ => {
                     return Err(Error::invalid(
                         format!("outcomes[{at}]"),
@@ -264,6 +267,15 @@ fn check_lease(lease: Option<Duration>) -> Result<Duration> {
     } else {
         Err(Error::invalid("lease", "must be from 1 second to 12 hours"))
     }
+}
+
+/// Checks the delay of the outcome at a place of the request.
+fn check_retry_after(at: usize, delay: Option<Duration>) -> Result<()> {
+    if delay.is_some_and(|delay| delay > MAX_RETRY_AFTER) {
+        let field = format!("outcomes[{at}].failed.retry_after");
+        return Err(Error::invalid(field, "must be at most 30 days"));
+    }
+    Ok(())
 }
 
 /// Reads the text of a lease that is not `known` yet, and adds it to these.

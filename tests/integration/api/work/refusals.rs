@@ -46,6 +46,8 @@ async fn a_wrong_member_is_named() {
         ("lease", asked(&json!({ "max_jobs": 101 })), "max_jobs"),
         ("lease", asked(&json!({ "wait": "31s" })), "wait"),
         ("lease", asked(&json!({ "wait": "soon" })), "wait"),
+        ("lease", asked(&json!({ "wait": "0M" })), "wait"),
+        ("lease", asked(&json!({ "wait": "1s 1s" })), "wait"),
         ("lease", asked(&json!({ "lease": "999ms" })), "lease"),
         ("lease", asked(&json!({ "lease": "13h" })), "lease"),
         ("lease", asked(&json!({ "waits": "1s" })), "waits"),
@@ -74,12 +76,19 @@ async fn a_wrong_member_is_named() {
         ),
         (
             "finish",
+            outcome(json!({ "lease": LEASE, "failed": { "retry_after": "2592001s" } })),
+            "outcomes[0].failed.retry_after",
+        ),
+        (
+            "finish",
             outcome(json!({ "lease": LEASE, "failed": { "errors": "no" } })),
             "outcomes[0].failed.errors",
         ),
     ] {
         call(&hookbox.rest, path, &body).await.refused_field(field);
     }
+    let longest = outcome(json!({ "lease": LEASE, "failed": { "retry_after": "30d" } }));
+    assert_eq!(call(&hookbox.rest, "finish", &longest).await.status, 200);
 }
 
 #[tokio::test]
@@ -195,7 +204,8 @@ async fn a_member_of_a_wrong_type_is_refused_with_what_to_write() {
     assert_eq!(missing.refused_field("outcomes[1].lease")["detail"], "`outcomes[1].lease` is missing");
     let soon = call(&hookbox.rest, "lease", &asked(&json!({ "wait": "30" }))).await;
     let detail = soon.refused_field("wait")["detail"].clone();
-    assert_eq!(detail, "`wait` must be a duration, such as \"30s\"");
+    let expected = "`wait` must be a duration: a whole number and one of d, h, m, s and ms, such as \"30s\"";
+    assert_eq!(detail, expected);
 }
 
 #[tokio::test]
@@ -330,11 +340,12 @@ async fn grpc_names_a_wrong_field_and_a_wrong_route() {
     }
     let outcome = |outcome| proto::JobOutcome { lease: LEASE.into(), outcome };
     let completed = |json: &str| Some(Outcome::Completed(proto::CompletedJob { result_json: json.into() }));
-    let failed = proto::FailedJob { retry_after: seconds(i64::MIN, i32::MIN), ..Default::default() };
+    let failed = |retry_after| Some(Outcome::Failed(proto::FailedJob { retry_after, ..Default::default() }));
     for (outcome, field) in [
         (outcome(None), "outcomes[0]"),
         (outcome(completed("{")), "outcomes[0].completed.result_json"),
-        (outcome(Some(Outcome::Failed(failed))), "outcomes[0].failed.retry_after"),
+        (outcome(failed(seconds(i64::MIN, i32::MIN))), "outcomes[0].failed.retry_after"),
+        (outcome(failed(seconds(30 * 24 * 60 * 60, 1))), "outcomes[0].failed.retry_after"),
         (proto::JobOutcome { lease: String::new(), outcome: completed("1") }, "outcomes[0].lease"),
     ] {
         let request = proto::FinishJobsRequest { worker: "host-1".into(), outcomes: vec![outcome] };
