@@ -53,13 +53,16 @@ pub(in crate::grpc) fn replays(page: ReplayPage) -> proto::ListReplaysResponse {
 }
 
 fn filter_from(filter: proto::ReplayFilter) -> Result<ReplayFilter> {
+    if filter.status.contains(&proto::Status::Unspecified.into()) {
+        return Err(unspecified("status"));
+    }
     Ok(ReplayFilter {
         statuses: statuses(filter.status)?,
         route: filter.route.map(RouteName::new).transpose()?,
         source: filter.source.map(Source::new).transpose()?,
         event_type: filter.event_type.map(EventType::new).transpose()?,
-        verdict: verdict_from(filter.verdict.unwrap_or_default())?,
-        cause: cause_from(filter.cause.unwrap_or_default())?,
+        verdict: filter.verdict.map(verdict_from).transpose()?,
+        cause: filter.cause.map(cause_from).transpose()?,
         idempotency_key: filter.idempotency_key,
         trace_id: filter.trace_id,
         error_contains: filter.error_contains,
@@ -75,18 +78,27 @@ fn filter_from(filter: proto::ReplayFilter) -> Result<ReplayFilter> {
 const VERDICT: &str = "VERDICT_";
 const CAUSE: &str = "CAUSE_";
 
-/// The word of a verdict; none if any is meant.
-fn verdict_from(number: i32) -> Result<Option<String>> {
-    let known = proto::Verdict::try_from(number);
-    let known = known.map_err(|_| Error::invalid("verdict", "has an unknown verdict"))?;
-    Ok((known != proto::Verdict::Unspecified).then(|| word(VERDICT, known.as_str_name())))
+/// The word of a verdict.
+fn verdict_from(number: i32) -> Result<String> {
+    match proto::Verdict::try_from(number) {
+        Ok(proto::Verdict::Unspecified) => Err(unspecified("verdict")),
+        Ok(known) => Ok(word(VERDICT, known.as_str_name())),
+        Err(_) => Err(Error::invalid("verdict", "has an unknown verdict")),
+    }
 }
 
-/// The word of a cause; none if any is meant.
-fn cause_from(number: i32) -> Result<Option<String>> {
-    let known = proto::Cause::try_from(number);
-    let known = known.map_err(|_| Error::invalid("cause", "has an unknown cause"))?;
-    Ok((known != proto::Cause::Unspecified).then(|| word(CAUSE, known.as_str_name())))
+/// The word of a cause.
+fn cause_from(number: i32) -> Result<String> {
+    match proto::Cause::try_from(number) {
+        Ok(proto::Cause::Unspecified) => Err(unspecified("cause")),
+        Ok(known) => Ok(word(CAUSE, known.as_str_name())),
+        Err(_) => Err(Error::invalid("cause", "has an unknown cause")),
+    }
+}
+
+/// The error for a filter that would mean any, and so make the replay larger than it was meant.
+fn unspecified(field: &'static str) -> Error {
+    Error::invalid(field, "is unspecified, which does not mean any; leave it out, or say which")
 }
 
 /// The word of a value with this name: `VERDICT_NONE` is `none`.

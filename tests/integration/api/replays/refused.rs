@@ -67,7 +67,7 @@ async fn a_wrong_member_is_named() {
 
 /// The variable of a script may have been empty.
 #[tokio::test]
-async fn an_empty_text_of_a_filter_does_not_mean_any() {
+async fn an_empty_text_or_an_unspecified_value_of_a_filter_does_not_mean_any() {
     let hookbox = Hookbox::start(Sqlite);
     let mut client = OperationServiceClient::new(hookbox.channel());
     for field in [
@@ -96,6 +96,10 @@ async fn an_empty_text_of_a_filter_does_not_mean_any() {
         (proto::ReplayFilter { error_contains: empty.clone(), ..none() }, "error_contains"),
         (proto::ReplayFilter { body_equals: empty.clone(), ..none() }, "body_equals"),
         (proto::ReplayFilter { body_contains: empty, ..none() }, "body_contains"),
+        (proto::ReplayFilter { status: vec![0], ..none() }, "status"),
+        (proto::ReplayFilter { status: vec![proto::Status::DeadLettered.into(), 0], ..none() }, "status"),
+        (proto::ReplayFilter { verdict: Some(0), ..none() }, "verdict"),
+        (proto::ReplayFilter { cause: Some(0), ..none() }, "cause"),
     ] {
         let filter = proto::ReplayFilter { route: Some("default".to_owned()), ..filter };
         let request = proto::StartReplayRequest { filter: Some(filter), ..Default::default() };
