@@ -21,6 +21,9 @@ const DOMAIN: &str = "hookbox";
 /// 8 or 16 KiB; the encoded status has the text up to three times.
 pub(super) const MAX_TEXT_BYTES: usize = 2_000;
 
+/// With what the text of prost ends for a message that nests too deeply. Before that, it names each level.
+const TOO_DEEP: &str = "recursion limit reached";
+
 reasons! {
     /// Why gRPC ends a call without an answer of the service.
     GrpcReason {
@@ -125,6 +128,11 @@ pub(super) fn explained(status: &Status) -> Option<Status> {
         Code::Unimplemented => {
             let detail = format!("the messages are compressed; send them without compression ({message})");
             refusal(GrpcReason::CompressionUnknown, &detail)
+        }
+        Code::Internal if message.ends_with(TOO_DEEP) => {
+            let detail = "the message nests too deeply to be decoded: as `payload`, lists nest at most 49 levels deep, \
+                          and objects 33; give deeper JSON as `payload_json`, which may nest 128 levels deep";
+            refusal(GrpcReason::MalformedMessage, detail)
         }
         // Errors of hookbox have details, so the fault is in the message.
         Code::Internal => {

@@ -12,9 +12,10 @@ use tonic::{Request, Response, Status, Streaming};
 use super::answer::{Answer, answer, answered_code, count, headers_of, kept_headers_of, run, traceparent_of};
 use super::proto::submit_webhooks_response::Result as PipelineResult;
 use super::proto::webhook_service_server::WebhookService;
+use super::status::MAX_TEXT_BYTES;
 use super::{Api, convert, proto, status};
 use crate::domain::action::ActionReason;
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Error, Result, cut};
 use crate::domain::headers::KeptHeaders;
 use crate::domain::id::WebhookId;
 use crate::domain::route::RouteName;
@@ -90,14 +91,14 @@ impl Webhooks {
         kept: KeptHeaders,
         incoming: Option<Traceparent>,
     ) -> proto::SubmitWebhooksResponse {
-        let idempotency_key = request.idempotency_key.clone();
+        let idempotency_key = cut(&request.idempotency_key, MAX_TEXT_BYTES).into_owned();
         let mut refusal = None;
         let answer = run(PIPELINE_CALL, incoming, |traceparent| async {
             self.submit(request, &metadata, kept, traceparent).await.inspect_err(|error| {
                 refusal = Some(proto::SubmitError {
                     code: status::code_of(error.reason()) as i32,
                     reason: error.reason().as_str().to_owned(),
-                    message: error.detail().to_owned(),
+                    message: cut(error.detail(), MAX_TEXT_BYTES).into_owned(),
                     idempotency_key,
                     retry_after_ms: error.retry_delay().map_or(0, |delay| delay.as_millis().max(1) as u64),
                     webhook_id: error.webhook().map(|id| id.to_string()).unwrap_or_default(),

@@ -83,6 +83,31 @@ async fn a_number_that_json_cannot_write_is_refused() {
 }
 
 #[rstest]
+#[case::lists(49, list_of)]
+#[case::objects(33, object_of)]
+#[tokio::test]
+async fn a_value_may_nest_as_deep_as_the_proto_says_and_json_deeper(
+    #[case] most: usize,
+    #[case] within: fn(Value) -> Value,
+) {
+    let hookbox = Hookbox::start(Sqlite);
+    let mut client = hookbox.grpc();
+    let nested = |levels: usize| {
+        let value = (0..levels).fold(of(Kind::BoolValue(true)), |value, _| within(value));
+        submission_of_value("evt-001", value)
+    };
+    client.submit_webhook(nested(most)).await.unwrap();
+    let status = client.submit_webhook(nested(most + 1)).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    assert_eq!(status.get_details_error_info().unwrap().reason, "MALFORMED_MESSAGE");
+    let message = status.message();
+    assert!(message.contains(&most.to_string()) && message.contains("payload_json"), "{message}");
+    assert!(message.len() < 300, "it names no level: {message}");
+    let deep = format!("{}{}", "[".repeat(128), "]".repeat(128));
+    client.submit_webhook(submission("evt-002", &deep)).await.unwrap();
+}
+
+#[rstest]
 #[tokio::test]
 async fn a_value_that_nests_without_end_does_not_harm_the_server(#[values(Sqlite, Postgres)] store: Store) {
     let hookbox = Hookbox::start(store);
@@ -145,4 +170,12 @@ async fn a_value_without_room_for_what_it_holds_is_refused_and_does_not_wait() {
 
 fn of(kind: Kind) -> Value {
     Value { kind: Some(kind) }
+}
+
+fn list_of(value: Value) -> Value {
+    of(Kind::ListValue(ListValue { values: vec![value] }))
+}
+
+fn object_of(value: Value) -> Value {
+    of(Kind::StructValue(Struct { fields: BTreeMap::from([("a".to_owned(), value)]) }))
 }

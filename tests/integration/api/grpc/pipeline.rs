@@ -116,6 +116,23 @@ async fn an_empty_pipeline_has_no_answers(#[values(Sqlite, Postgres)] store: Sto
     assert_eq!(count, 0);
 }
 
+/// What is refused may be large, and its answers wait in memory for the client.
+#[tokio::test]
+async fn a_refusal_is_short_whatever_the_request_has() {
+    let hookbox = Hookbox::start(Sqlite);
+    let member = "m".repeat(100_000);
+    let payload = format!("{{\"{member}\":1,\"{member}\":2}}");
+    let requests = [submission("evt-0", &payload), submission(&"ż".repeat(100_000), "1")];
+    let answers = hookbox.grpc().submit_webhooks(stream::iter(requests)).await.unwrap().into_inner();
+    let answers: Vec<_> = answers.map(|answer| answer.unwrap().result).collect().await;
+    let [Some(Error(repeated)), Some(Error(long))] = &answers[..] else { panic!("refused: {answers:?}") };
+    let most_bytes = 2_000 + "…".len();
+    assert!(repeated.message.contains("repeats the member \"mmm"), "{repeated:?}");
+    assert_eq!((repeated.message.len(), repeated.idempotency_key.as_str()), (most_bytes, "evt-0"));
+    assert_eq!(long.reason, "INVALID_FIELD");
+    assert_eq!((long.idempotency_key.len(), long.idempotency_key.ends_with("żż…")), (most_bytes, true));
+}
+
 #[rstest]
 #[tokio::test]
 async fn a_refused_key_names_the_webhook_that_has_it(#[values(Sqlite, Postgres)] store: Store) {
