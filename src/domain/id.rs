@@ -29,6 +29,11 @@ impl WebhookId {
     /// The place before every id.
     pub const FIRST: Self = Self(Uuid::nil());
 
+    /// The place before every id that is made at this time or later.
+    pub fn before_all(time: Timestamp) -> Self {
+        Self(Position::before_all(Sequence::first_at(time)).0)
+    }
+
     /// The place before every id that was made less than `by` before this one; the id itself if `by` is zero.
     pub fn earlier(self, by: Duration) -> Self {
         if by.is_zero() {
@@ -36,8 +41,7 @@ impl WebhookId {
         }
         let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         let time = self.time().as_millisecond().saturating_sub(by);
-        let time = Timestamp::from_millisecond(time).unwrap_or(Timestamp::UNIX_EPOCH);
-        Self(Position::before_all(Sequence::first_at(time)).0)
+        Self::before_all(Timestamp::from_millisecond(time).unwrap_or(Timestamp::UNIX_EPOCH))
     }
 
     /// The time in the id, in whole milliseconds.
@@ -232,6 +236,7 @@ mod tests {
         assert_eq!(third.earlier(Duration::ZERO), third);
         let place = third.earlier(Duration::from_millis(100));
         assert!(first < place && place < second);
+        assert_eq!(WebhookId::before_all(second.time()), place);
         assert!(third.earlier(Duration::MAX) < first);
         assert!(WebhookId::FIRST < first && WebhookId::FIRST.earlier(Duration::from_secs(1)) < first);
     }

@@ -53,9 +53,10 @@ pub(super) struct Wanted {
 /// ones from time to time, is named `position` and has no webhook. The id of each event is `resume_after`: a client
 /// whose connection has ended calls again with it as `after`, or sends it in `Last-Event-ID`, and misses nothing. Some
 /// webhooks that were sent before may then be sent again, all with ids greater than that position: with several replicas,
-/// a webhook can become visible after others with greater ids. If the server stops first, or the store fails, the last
-/// event is named `error`, and its data is a Problem. At most 64 streams are open at once at a process, 32 of them with
-/// the same token.
+/// a webhook can become visible after others with greater ids. The positions for a token that is limited to sources or
+/// routes tell nothing of other webhooks: each is the id of a webhook that the token sees, or made of the time alone. If
+/// the server stops first, or the store fails, the last event is named `error`, and its data is a Problem. At most 64
+/// streams are open at once at a process, 32 of them with the same token.
 #[utoipa::path(
     get, path = "/v1/webhooks/watch", tag = "webhooks", operation_id = "WatchWebhooks",
     params(Wanted, ("Last-Event-ID" = Option<String>, Header, description = "As `after`, which counts if both are given")),

@@ -4,7 +4,10 @@
 //! but for a few. With several replicas, a webhook can become visible after others with greater ids. So a stream also
 //! remembers which ids it has seen lately, and looks for others among them: close to the end with every read, and as far
 //! back as there may be some once a second.
+//!
+//! A caller who does not see every webhook is told other positions (`own`).
 
+mod own;
 mod ready;
 mod seen;
 
@@ -15,6 +18,7 @@ use futures::stream::{self, BoxStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use self::own::{BEHIND, OwnPositions};
 use self::ready::Ready;
 use self::seen::Seen;
 use super::Service;
@@ -121,6 +125,10 @@ struct Follower {
     query: ArrivalQuery,
     notified: watch::Receiver<()>,
     seen: Seen,
+    /// The positions for a caller who does not see every webhook; none for one who does.
+    own: Option<OwnPositions>,
+    /// The place before all ids that were made since the read that is under way, or the last one, began.
+    read_from: WebhookId,
     /// Where the read that is under way goes on; none if it has come to the end.
     page: Option<WebhookId>,
     ready: Ready,
@@ -135,6 +143,12 @@ impl Follower {
     async fn start(service: Service, query: ArrivalQuery, place: Place) -> Result<Self> {
         let notified = service.store.changes().arrivals();
         let late = service.store.visible_within();
+        let is_limited = service.caller.is_limited();
+        // Before the stream begins, so that it sends what comes in meanwhile if it is resumed.
+        let own_begin = match query.after {
+            None if is_limited => Some(own::begin(&service, &query).await?),
+            after => after,
+        };
         let seen = match query.after {
             Some(after) => Seen::after(after, late),
             None => {
@@ -154,8 +168,10 @@ impl Follower {
             }
         };
         let now = Instant::now();
-        let begin = seen.resume_after();
+        let begin = own_begin.unwrap_or_else(|| seen.resume_after());
         Ok(Self {
+            own: is_limited.then(|| OwnPositions::after(begin)),
+            read_from: WebhookId::before_all(service.store.time_of_ids()),
             service,
             query,
             notified,
@@ -174,7 +190,10 @@ impl Follower {
     /// The next item. Errors: `Unauthenticated`; those of the store.
     async fn next(&mut self) -> Result<Arrival> {
         loop {
-            if let Some(arrival) = self.ready.pop() {
+            if let Some(mut arrival) = self.ready.pop() {
+                if let Some(own) = &mut self.own {
+                    arrival.resume_after = own.after_item(&arrival);
+                }
                 (self.told, self.told_at) = (arrival.resume_after, Instant::now());
                 return Ok(arrival);
             }
@@ -192,6 +211,7 @@ impl Follower {
             Some(page) => page,
             None => {
                 self.wait().await?;
+                self.read_from = WebhookId::before_all(self.service.store.time_of_ids());
                 let far = self.seen.settled();
                 if self.swept_at.elapsed() >= SWEEP_EVERY {
                     self.swept_at = Instant::now();
@@ -205,7 +225,12 @@ impl Follower {
         self.read_at = Instant::now();
         self.page = ids.last().filter(|_| ids.len() == IDS_AT_ONCE).copied();
         for id in ids {
-            if let Some(resume_after) = self.seen.add(id) {
+            if let Some(mut resume_after) = self.seen.add(id) {
+                let late = self.service.store.visible_within();
+                if self.own.is_some() && !late.is_zero() {
+                    // The newest webhook that was seen, on which it depends else, may be hidden.
+                    resume_after = self.read_from.earlier(late);
+                }
                 self.ready.add(id, resume_after);
             }
         }
@@ -220,11 +245,26 @@ impl Follower {
             let (service, query) = (&self.service, &self.query);
             self.ready.take(statuses, |webhook| wanted(service, query, webhook));
         }
-        let position = self.seen.resume_after();
-        if self.ready.is_empty() && position > self.told && self.told_at.elapsed() >= POSITION_EVERY {
-            self.ready.add_position(position);
+        if self.ready.is_empty() && self.told_at.elapsed() >= POSITION_EVERY {
+            let position = self.position();
+            if position > self.told {
+                self.ready.add_position(position);
+            }
         }
         Ok(())
+    }
+
+    /// The position once all that was found is sent.
+    fn position(&mut self) -> WebhookId {
+        match &mut self.own {
+            None => self.seen.resume_after(),
+            // The read may still find older webhooks than the time tells.
+            Some(_) if self.page.is_some() => self.told,
+            Some(own) => {
+                let late = self.service.store.visible_within();
+                own.settle(self.read_from.earlier(late)).max(self.read_from.earlier(BEHIND))
+            }
+        }
     }
 
     /// Waits until the next read. Errors: `ShuttingDown` once the store is closed.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use crate::domain::error::Result;
 use crate::domain::id::WebhookId;
@@ -24,6 +25,10 @@ pub trait Arrivals: fmt::Debug + Send + Sync {
 
     /// Returns the status of these webhooks, the smallest id first. Leaves out webhooks that were removed.
     async fn statuses(&self, ids: Vec<WebhookId>) -> Result<Vec<WebhookStatus>>;
+
+    /// The time by which ids are made: those that are made from now on have this time or a later one, unless the clock is
+    /// set back.
+    fn time_of_ids(&self) -> Timestamp;
 
     /// For how long after a webhook became visible others with smaller ids may still become visible. It is zero if
     /// webhooks become visible in the order of their ids.

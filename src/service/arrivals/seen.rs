@@ -7,7 +7,7 @@ use crate::domain::id::WebhookId;
 
 /// The most ids that a stream remembers. If more webhooks come in while others may still become visible before them,
 /// those that become visible latest are missed.
-const MAX_SEEN: usize = 100_000;
+pub(super) const MAX_SEEN: usize = 100_000;
 
 /// The ids that a stream has seen, as far back as other ids may still become visible.
 #[derive(Debug)]

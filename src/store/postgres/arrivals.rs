@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::pool::{answer, refused};
@@ -49,6 +50,10 @@ impl Arrivals for PostgresStore {
             connection.release(found).map_err(refused)
         })
         .await
+    }
+
+    fn time_of_ids(&self) -> Timestamp {
+        self.shared.now()
     }
 
     fn visible_within(&self) -> Duration {

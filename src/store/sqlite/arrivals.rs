@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use diesel::prelude::*;
+use jiff::Timestamp;
 
 use super::schema::webhooks;
 use super::{SqliteStore, queries, rows};
@@ -24,6 +25,10 @@ impl Arrivals for SqliteStore {
 
     async fn statuses(&self, ids: Vec<WebhookId>) -> Result<Vec<WebhookStatus>> {
         self.readers()?.run(move |connection| statuses(connection, ids)).await
+    }
+
+    fn time_of_ids(&self) -> Timestamp {
+        self.clock.now()
     }
 
     fn visible_within(&self) -> Duration {

@@ -4,6 +4,7 @@ mod changes;
 mod everything;
 mod failures;
 mod limits;
+mod positions;
 mod program;
 mod reload;
 mod shares;

@@ -26,6 +26,10 @@ pub(crate) async fn ids_are_returned_in_their_order_after_a_place<H: Harness>() 
     assert!(after(ids[4], 10).await.is_empty());
     assert_eq!(after(ids[4].earlier(Duration::from_secs(60)), 10).await, ids);
     assert_eq!(inbox.newest().await.expect("reads"), Some(ids[4]));
+    inbox.advance(milliseconds(1));
+    let place = WebhookId::before_all(inbox.time_of_ids());
+    let next = inbox.accept_for("next", default_job()).await.id;
+    assert!(ids[4] < place && place < next, "the time alone is a place between them");
 }
 
 pub(crate) async fn the_statuses_of_webhooks_are_returned_by_id_without_those_that_are_gone<H: Harness>() {
