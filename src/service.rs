@@ -216,7 +216,7 @@ impl Service {
         if let Some((traceparent, key)) = logged {
             log(&traceparent, &source, &key, word, &outcome);
         }
-        Submitted { outcome, rate }
+        Submitted { outcome: outcome.map(|accepted| self.as_seen(accepted)), rate }
     }
 
     /// Counts a submission. Returns the outcome as in the metrics.
@@ -241,16 +241,25 @@ impl Service {
             return Err(Error::invalid("source", problem));
         }
         let jobs = apart(webhook.payload.as_bytes().len(), || jobs_of(routes, &webhook, headers)).await;
-        Ok(self.as_seen(self.store.accept(webhook, jobs).await?))
+        Ok(self.in_order(self.store.accept(webhook, jobs).await?))
     }
 
-    /// The webhook as the caller sees it.
-    fn as_seen(&self, accepted: Accepted) -> Accepted {
-        let mut webhook = self.arranged(accepted.webhook);
-        for job in webhook.jobs.iter_mut().filter(|job| !self.caller.sees_route(&job.route)) {
+    /// The webhook with its jobs in the order of the settings.
+    fn in_order(&self, accepted: Accepted) -> Accepted {
+        Accepted { webhook: self.arranged(accepted.webhook), ..accepted }
+    }
+
+    /// The webhook as the caller sees it. The sender of a source has no token, and is told the status alone, which is that
+    /// of all jobs.
+    fn as_seen(&self, mut accepted: Accepted) -> Accepted {
+        let (caller, jobs) = (&self.caller, &mut accepted.webhook.jobs);
+        if caller.token_name().is_some() {
+            jobs.retain(|job| caller.sees_route(&job.route));
+        }
+        for job in jobs.iter_mut().filter(|job| !caller.sees_route(&job.route)) {
             (job.last_error, job.next_attempt_at) = (None, None);
         }
-        Accepted { webhook, ..accepted }
+        accepted
     }
 
     /// The metrics of this process.

@@ -40,6 +40,7 @@ use tokio::sync::Notify;
 pub use self::acceptance::MAX_QUARANTINED;
 pub use self::actions::{Action, ActionQuery, ActionTarget, Actions, NewAction};
 pub use self::arrivals::Arrivals;
+pub(crate) use self::by_hand::no_job_of;
 pub(crate) use self::interrupted::DEAD_LETTERED;
 pub use self::list::{ListQuery, Page, Seen};
 pub use self::pulled::{LeasedJob, Wanted};

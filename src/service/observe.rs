@@ -154,7 +154,7 @@ impl Service {
             .map(|(place, route)| {
                 // They are those of all sources.
                 let failures = routes.failures(&route).filter(|_| !self.caller.has_limited_sources());
-                let settings = routes.settings(&route);
+                let settings = routes.settings(&route).map(|settings| self.seen_settings(settings));
                 let breaker = stats.breakers.iter().find(|breaker| breaker.route == route);
                 let trip = breaker.map(|breaker| breaker.trip);
                 let empty = RouteStats {

@@ -7,7 +7,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::Service;
 use super::actions::to_its_end;
-use super::source_view::source_not_found;
 use crate::domain::action::ActionKind;
 use crate::domain::error::{Error, Result};
 use crate::domain::job::Status;
@@ -83,7 +82,10 @@ impl Service {
             source: new.filter.source.clone(),
             ..ActionTarget::default()
         };
-        let replay = self.store.start_replay(new).await?;
+        let replay = match self.store.start_replay(new).await {
+            Ok(replay) => replay,
+            Err(error) => return Err(self.seen_refusal(error).await),
+        };
         let number = replay.number;
         tracing::info!(actor = self.caller.name(), replay = number, dry_run, "a replay is started");
         if !dry_run {
@@ -148,43 +150,6 @@ impl Service {
             Ok(replay)
         });
         cancelling.await
-    }
-
-    /// The filter limited to what the caller sees. Errors: `Forbidden`, `RouteNotFound`, `SourceNotFound`.
-    fn replayed(&self, mut filter: ReplayFilter) -> Result<ReplayFilter> {
-        let caller = &self.caller;
-        if caller.has_limited_sources() {
-            filter.source = filter.source.or_else(|| caller.only_source());
-            match &filter.source {
-                None => {
-                    return Err(caller.too_limited("the filter names no `source`, so it means all of them"));
-                }
-                Some(source) if !caller.sees_source(source) => {
-                    return Err(source_not_found(source));
-                }
-                Some(_) => {}
-            }
-        }
-        if caller.has_limited_routes() {
-            filter.route = filter.route.or_else(|| caller.only_route());
-            match &filter.route {
-                None => {
-                    return Err(caller.too_limited("the filter names no `route`, so it means all of them"));
-                }
-                Some(route) if !caller.sees_route(route) => {
-                    return Err(super::operate::route_not_found(route));
-                }
-                Some(_) => {}
-            }
-        }
-        Ok(filter)
-    }
-
-    /// Whether the caller sees everything that a replay is about.
-    fn sees_replay(&self, Replay { filter, .. }: &Replay) -> bool {
-        let (caller, source, route) = (&self.caller, filter.source.as_ref(), filter.route.as_ref());
-        (!caller.has_limited_sources() || source.is_some_and(|source| caller.sees_source(source)))
-            && (!caller.has_limited_routes() || route.is_some_and(|route| caller.sees_route(route)))
     }
 }
 

@@ -13,10 +13,14 @@ use super::watch::is_over;
 use crate::access::{Access, Caller};
 use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::WebhookId;
+use crate::domain::replay::ReplayState;
 use crate::domain::route::RouteName;
-use crate::domain::webhook::{WebhookName, WebhookStatus};
-use crate::routes::Routes;
-use crate::store::{ListQuery, PauseTarget, Seen, StatusCounts, StoreStats};
+use crate::domain::webhook::{Source, WebhookName, WebhookStatus};
+use crate::routes::{RouteSettings, Routes};
+use crate::store::{ListQuery, PauseTarget, Replay, ReplayFilter, Seen, StatusCounts, StoreStats, no_job_of};
+
+/// Stands for names that the caller does not see.
+const HIDDEN: &str = "***";
 
 impl Service {
     /// The use cases on behalf of a caller.
@@ -74,10 +78,7 @@ impl Service {
         let jobs = webhook.jobs.len();
         let webhook = self.seen(webhook, &name)?;
         match route {
-            Some(route) if !self.caller.sees_route(route) => Err(Error::new(
-                Reason::RouteNotFound,
-                format!("the webhook has no job of the route `{route}` that this token sees"),
-            )),
+            Some(route) if !self.caller.sees_route(route) => Err(no_job_of(webhook.id, route)),
             None if webhook.jobs.len() < jobs => Err(Error::new(
                 Reason::Forbidden,
                 format!(
@@ -130,6 +131,22 @@ impl Service {
         stats
     }
 
+    /// The settings of a route without the names of sources that the caller does not see in its `match`. Patterns with
+    /// wildcards stay: they name no source.
+    pub(super) fn seen_settings(&self, settings: Arc<RouteSettings>) -> Arc<RouteSettings> {
+        let is_hidden = |glob: &str| Source::new(glob).is_ok_and(|source| !self.caller.sees_source(&source));
+        if !settings.sources.iter().any(|glob| is_hidden(glob)) {
+            return settings;
+        }
+        let mut seen = RouteSettings::clone(&settings);
+        seen.sources.retain(|glob| !is_hidden(glob));
+        if seen.sources.is_empty() {
+            // Without patterns, the route would match every source.
+            seen.sources.push(HIDDEN.to_owned());
+        }
+        Arc::new(seen)
+    }
+
     /// Whether the caller sees a pause.
     pub(super) fn sees_target(&self, target: &PauseTarget) -> bool {
         match target {
@@ -163,6 +180,59 @@ impl Service {
             return Err(self.caller.too_limited("a route has jobs of all sources"));
         }
         Ok(())
+    }
+
+    /// The filter limited to what the caller sees. Errors: `Forbidden`, `RouteNotFound`, `SourceNotFound`.
+    pub(super) fn replayed(&self, mut filter: ReplayFilter) -> Result<ReplayFilter> {
+        let caller = &self.caller;
+        if caller.has_limited_sources() {
+            filter.source = filter.source.or_else(|| caller.only_source());
+            match &filter.source {
+                None => {
+                    return Err(caller.too_limited("the filter names no `source`, so it means all of them"));
+                }
+                Some(source) if !caller.sees_source(source) => {
+                    return Err(source_not_found(source));
+                }
+                Some(_) => {}
+            }
+        }
+        if caller.has_limited_routes() {
+            filter.route = filter.route.or_else(|| caller.only_route());
+            match &filter.route {
+                None => {
+                    return Err(caller.too_limited("the filter names no `route`, so it means all of them"));
+                }
+                Some(route) if !caller.sees_route(route) => {
+                    return Err(super::operate::route_not_found(route));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(filter)
+    }
+
+    /// Whether the caller sees everything that a replay is about.
+    pub(super) fn sees_replay(&self, Replay { filter, .. }: &Replay) -> bool {
+        let (caller, source, route) = (&self.caller, filter.source.as_ref(), filter.route.as_ref());
+        (!caller.has_limited_sources() || source.is_some_and(|source| caller.sees_source(source)))
+            && (!caller.has_limited_routes() || route.is_some_and(|route| caller.sees_route(route)))
+    }
+
+    /// The error of a replay that was not started. `ReplayRunning` has no number if the caller does not see the replay that
+    /// is running.
+    pub(super) async fn seen_refusal(&self, error: Error) -> Error {
+        if !self.caller.is_limited() || error.reason() != Reason::ReplayRunning {
+            return error;
+        }
+        // None can start while it runs, so it is the newest.
+        let newest = self.store.replays(None, 1).await.unwrap_or_default();
+        let is_seen = |replay: &Replay| replay.state == ReplayState::Running && self.sees_replay(replay);
+        if newest.iter().any(is_seen) {
+            return error;
+        }
+        let detail = "a replay that this token does not see is running, and replays run one at a time; wait for its end";
+        Error::new(Reason::ReplayRunning, detail)
     }
 
     /// Refuses a caller who does not see everything. `why` says why. Errors: `Forbidden`.

@@ -1,6 +1,7 @@
 //! Which jobs a retry, a replay or a cancellation changes, as both stores decide it.
 
 use crate::domain::error::{Error, Reason, Result};
+use crate::domain::id::WebhookId;
 use crate::domain::job::{Event, JobStatus, Rules, Status, next_status};
 use crate::domain::route::{OnInterrupt, RouteName};
 use crate::domain::webhook::WebhookStatus;
@@ -32,10 +33,7 @@ pub(super) fn jobs_to_change<'a>(
     let named = named.collect::<Vec<_>>();
     let (what, status) = match (route, named.as_slice()) {
         (Some(route), []) => {
-            return Err(Error::new(
-                Reason::RouteNotFound,
-                format!("webhook {} has no job of the route `{route}`", webhook.id),
-            ));
+            return Err(no_job_of(webhook.id, route));
         }
         (Some(route), [job, ..]) => (format!("the job of the route `{route}`"), job.status),
         (None, _) => ("the webhook".to_owned(), webhook.status()),
@@ -50,6 +48,11 @@ pub(super) fn jobs_to_change<'a>(
         return Err(Error::new(Reason::WrongStatus, format!("{what} is {status} and cannot be {done}")));
     }
     Ok(named.into_iter().filter(|job| next(job).is_some_and(|next| next != job.status)).collect())
+}
+
+/// `RouteNotFound`: the webhook has no job of the route.
+pub(crate) fn no_job_of(webhook: WebhookId, route: &RouteName) -> Error {
+    Error::new(Reason::RouteNotFound, format!("webhook {webhook} has no job of the route `{route}`"))
 }
 
 /// `WrongStatus`: the payload of a webhook whose jobs should run again was removed.

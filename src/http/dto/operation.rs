@@ -119,7 +119,8 @@ impl From<BreakerView> for BreakerBody {
 #[schema(as = Match)]
 struct MatchBody {
     /// The patterns of sources, of which one has to match. If there are none, every source matches except
-    /// hookbox's own.
+    /// hookbox's own. For a token that is limited to sources, the names of others are left out; `***` stands for them if
+    /// nothing else is left.
     source: Vec<String>,
     /// The patterns of event types, of which one has to match. If there are none, every event type matches.
     event_type: Vec<String>,

@@ -136,7 +136,7 @@ impl Service {
         // A batch of one is stored as `accept` stores it, but `on_conflict` decides.
         let stored = self.store.accept_batch(vec![Submission { webhook, jobs }], on_conflict).await;
         let outcome = match stored.map(|mut stored| stored.pop()) {
-            Ok(Some(accepted)) => Ok(self.as_seen(accepted)),
+            Ok(Some(accepted)) => Ok(self.in_order(accepted)),
             Ok(None) => Err(Error::internal("a batch of one webhook has no result")),
             Err(BatchError { error, .. }) => Err(error),
         };
@@ -144,7 +144,7 @@ impl Service {
         if let Some((traceparent, key)) = logged {
             log(&traceparent, source, &key, word, &outcome);
         }
-        outcome
+        outcome.map(|accepted| self.as_seen(accepted))
     }
 
     async fn store_batch(
@@ -167,7 +167,7 @@ impl Service {
             }
         };
         let seen = all.into_iter().map(|accepted| {
-            let outcome = Ok(self.as_seen(accepted));
+            let outcome = Ok(self.as_seen(self.in_order(accepted)));
             self.count(source, &outcome, took);
             outcome
         });

@@ -3,6 +3,7 @@
 mod changes;
 mod everything;
 mod failures;
+mod hidden;
 mod limits;
 mod positions;
 mod program;

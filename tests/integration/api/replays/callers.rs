@@ -82,6 +82,34 @@ async fn a_token_limited_to_a_route_replays_and_sees_its_jobs_only(#[values(Sqli
 
 #[rstest]
 #[tokio::test]
+async fn a_token_is_told_the_number_of_a_running_replay_only_if_it_sees_it(
+    #[values(Sqlite, Postgres)] store: Store,
+) {
+    let (hookbox, _) = hookbox(store).await;
+    let [all, orders] = ["all", "orders"].map(|name| rest(&hookbox, name));
+    let second = all.accept("evt-002").await;
+    are_completed(&all, &second).await;
+    let done = json!({ "filter": { "status": ["completed"] } });
+    for (filter, numbered) in [(json!({ "route": "audit" }), false), (json!({ "route": "orders" }), true)] {
+        // The job of the second webhook waits for an hour.
+        let number = started(&all, &json!({ "filter": filter, "rate": "1/h" })).await;
+        has_restarted(&all, number, 1).await;
+        for (rest, is_told) in [(&all, true), (&orders, numbered)] {
+            let problem = start(rest, &done).await.problem(409, "REPLAY_RUNNING");
+            let detail = problem["detail"].as_str().unwrap();
+            assert_eq!(detail.starts_with(&format!("replay {number} is running")), is_told, "{detail}");
+            assert_eq!(
+                detail.contains("cancel it"),
+                is_told,
+                "one that is hidden cannot be cancelled: {detail}"
+            );
+        }
+        assert_eq!(cancel(&all, number).await.status, 200);
+    }
+}
+
+#[rstest]
+#[tokio::test]
 async fn a_token_limited_to_a_source_replays_and_sees_its_webhooks_only(
     #[values(Sqlite, Postgres)] store: Store,
 ) {
