@@ -20,6 +20,7 @@ mod queries;
 mod query;
 mod reason;
 mod replays;
+mod responses;
 mod room;
 pub mod server;
 mod source_lists;
@@ -165,6 +166,7 @@ fn documented_routes() -> OpenApiRouter<Api> {
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics));
+    responses::add_responses(routes.get_openapi_mut());
     examples::add_examples(routes.get_openapi_mut());
     alerts::add_webhooks(routes.get_openapi_mut());
     access::add_tokens(routes.get_openapi_mut());

@@ -44,8 +44,8 @@ struct Problem {
 }
 
 impl Reload {
-    /// Requests a reload, and prints its result or every mistake in the settings. The exit code is 64 if the
-    /// settings have mistakes, and 1 for any other error.
+    /// Requests a reload, and prints its result or the mistakes in the settings, as far as the answer has them. The exit
+    /// code is 64 if the settings have mistakes, and 1 for any other error.
     pub(super) fn run(&self) -> Result<ExitCode, Failure> {
         let answer = self.answer(&Reach::new(&self.flags.layers()?, ServerCheck::Own)?)?;
         if answer.status != 200 {

@@ -175,7 +175,7 @@ pub(super) async fn cancel_jobs(
     responses(
         (status = 200, description = "The settings are in force", body = ReloadSettingsResponse),
         (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The settings have mistakes; `detail` lists all of them, and the settings in force stay", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The settings have mistakes; `detail` lists all of them, as far as 3,000 bytes allow, and the settings in force stay", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The store is not available; see `Retry-After`", body = Problem, content_type = "application/problem+json"),
     )
 )]

@@ -50,12 +50,12 @@ pub(super) type Named = Result<Path<String>, PathRejection>;
     params(("source" = String, Path, description = "The name of the source in the settings")),
     request_body(content = String, content_type = "*/*", description = "What the sender sends"),
     responses(
-        (status = 202, description = "The webhook is stored with a job for each matching route, or in quarantine. Of several webhooks, and of none, the answer is a ReceiveWebhooksResponse", body = SubmitWebhookResponse, headers(
+        (status = 202, description = "At least one webhook is new: it is stored with a job for each matching route, or in quarantine. One webhook is answered by a SubmitWebhookResponse, several by a ReceiveWebhooksResponse", body = SubmitWebhookResponse, headers(
             ("Location" = Option<String>, description = "The path of the webhook, if there is one only"),
             ("RateLimit" = Option<String>, description = "What is left of the source's rate limit, if it has one"),
             ("RateLimit-Policy" = Option<String>, description = "The source's rate limit, if it has one"),
         )),
-        (status = 200, description = "All webhooks of the request were stored before, or there are none; or the answer to a handshake", body = ReceiveWebhooksResponse),
+        (status = 200, description = "Each webhook was stored before: one is answered by a SubmitWebhookResponse, several, and none, by a ReceiveWebhooksResponse. Or the answer to a handshake", body = ReceiveWebhooksResponse),
         (status = 400, description = "The webhooks cannot be read: `detail` names the item and what is missing. Nothing of the request is stored", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The request is not verified: `cause` says why. Or the source verifies nothing, and the request has no valid token", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The source verifies nothing, and the token does not have the role `submit`", body = Problem, content_type = "application/problem+json"),
