@@ -163,7 +163,7 @@ async fn receive(api: &Api, traceparent: &Traceparent, name: Named, request: Req
         Ok(Received::Handshake(answer)) => handshaken(answer),
         Ok(Received::Webhook(accepted)) => one(accepted, answers),
         Ok(Received::Batch(accepted)) => batch(&accepted, answers),
-        Err(error) => refusal(error.into(), &method, &source.rules),
+        Err(error) => challenging(refusal(error.into(), &method, &source.rules), &source),
     };
     if let Some(rate) = rate {
         add_rate_headers(response.headers_mut(), &source.name, rate);
@@ -192,6 +192,18 @@ fn refusal(refused: Refused, method: &Method, rules: &Rules) -> Response {
     let Some(body) = &rules.answers.refused_body else { return refused.into_response() };
     let response = own_body(refused.status(), body, &rules.answers);
     refused.answered_by(response)
+}
+
+/// The answer with the challenge that a 401 has to have (RFC 9110, section 15.5.2). If a token is needed instead, its own
+/// challenge takes the place of this one.
+fn challenging(mut response: Response, source: &SourceRules) -> Response {
+    if response.status() == StatusCode::UNAUTHORIZED
+        && let Ok(challenge) =
+            HeaderValue::try_from(format!("{} realm=\"{}\"", source.rules.challenge(), source.name))
+    {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    response
 }
 
 /// The refusal with the status that the sender understands: one that asks it to try again, if another try can help, and

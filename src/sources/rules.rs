@@ -139,6 +139,12 @@ impl Rules {
         self.schemes.is_some()
     }
 
+    /// The authentication scheme that the 401 to a request that is not verified names: one of HTTP that the source takes,
+    /// or `Signature` if it takes none of them.
+    pub fn challenge(&self) -> &'static str {
+        self.schemes.iter().flatten().find_map(Scheme::of_http).unwrap_or("Signature")
+    }
+
     /// Whether a request by this method can be a handshake.
     pub fn takes_handshake(&self, method: &str) -> bool {
         self.handshakes.iter().any(|handshake| handshake.is_by(method))

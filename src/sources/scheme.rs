@@ -96,6 +96,18 @@ impl Scheme {
         }
     }
 
+    /// The authentication scheme of HTTP by which a request can prove who sent it; none if it is not one of HTTP.
+    pub(super) fn of_http(&self) -> Option<&'static str> {
+        match self {
+            Self::Described(scheme) if matches!(scheme.proof, Proof::Basic(_)) => Some("Basic"),
+            Self::Jwt(scheme) => {
+                let in_authorization = |name: &&str| name.eq_ignore_ascii_case("authorization");
+                header_names(&scheme.place).iter().any(in_authorization).then_some("Bearer")
+            }
+            Self::Described(_) | Self::Sender(_) => None,
+        }
+    }
+
     /// The names of the headers that prove who sent a request.
     pub(super) fn proving_headers(&self) -> Vec<&str> {
         match self {

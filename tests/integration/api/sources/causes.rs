@@ -50,7 +50,8 @@ async fn every_cause_is_told_and_nothing_is_stored(#[values(Sqlite, Postgres)] s
         let answer = Answer::of(request).await;
         let problem = answer.problem(401, "NOT_VERIFIED");
         assert_eq!(problem["cause"], cause, "{problem}");
-        assert_eq!(answer.header("www-authenticate"), "", "no token would help");
+        let scheme = if source == "bank" { "Basic" } else { "Signature" };
+        assert_eq!(answer.header("www-authenticate"), format!("{scheme} realm=\"{source}\""));
         assert!(!answer.text.contains("s3cret"), "{}", answer.text);
         assert_eq!(metric(rest, &sample).await, Some(before + 1.0), "{sample}");
     }
