@@ -15,7 +15,7 @@ const SHOWN_CHARS: usize = 255;
 /// Refuses a body that is compressed.
 pub(super) fn check_encoding(headers: &HeaderMap) -> Result<(), Refused> {
     let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
-    match encodings.find(|encoding| *encoding != "identity") {
+    match encodings.find(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         None => Ok(()),
         Some(encoding) => Err(Refused::Request(
             RestReason::UnsupportedMediaType,

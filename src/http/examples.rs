@@ -106,14 +106,16 @@ fn error_of(operation: &str, status: &str) -> Option<Refused> {
         ("404", "GetReplay" | "CancelReplay") => return Some(replay_not_found(7).into()),
         ("404", "Pause" | "Resume" | "MoveJobs" | "CancelJobs" | "StartReplay") => (
             Reason::RouteNotFound,
-            "there is no route `orders`, neither in the settings nor with jobs; GET /v1/routes lists them",
+            "there is no route `orders`, neither in the settings nor with jobs; GET /v1/routes, in gRPC ListRoutes, lists them",
         ),
-        ("404", "LeaseJobs") => {
-            (Reason::RouteNotFound, "there is no route `orders` in the settings; GET /v1/routes lists them")
-        }
-        ("404", "GetSource" | "ListRejections") => {
-            (Reason::SourceNotFound, "there is no source `shop` in the settings; GET /v1/sources lists them")
-        }
+        ("404", "LeaseJobs") => (
+            Reason::RouteNotFound,
+            "there is no route `orders` in the settings; GET /v1/routes, in gRPC ListRoutes, lists them",
+        ),
+        ("404", "GetSource" | "ListRejections") => (
+            Reason::SourceNotFound,
+            "there is no source `shop` in the settings; GET /v1/sources, in gRPC ListSources, lists them",
+        ),
         ("404", operation) if BY_KEY.contains(&operation) => {
             return Some(Error::not_found("with the key \"evt-001\" from `default`").into());
         }

@@ -1,5 +1,7 @@
 //! Reads names from paths, and parameters from query strings.
 
+use std::str::FromStr;
+
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
@@ -109,10 +111,15 @@ pub(super) fn given(parameter: String) -> Option<String> {
 /// How many items a page has at most; an empty value counts as absent.
 pub(super) fn page_size(parameter: String) -> Result<usize> {
     let Some(text) = given(parameter) else { return Ok(DEFAULT_PAGE_SIZE) };
-    let size = text.parse().ok().filter(|size| (1..=MAX_PAGE_SIZE).contains(size));
+    let size = whole_number(&text).filter(|size| (1..=MAX_PAGE_SIZE).contains(size));
     size.ok_or_else(|| {
         Error::invalid("page_size", format_args!("must be a number from 1 to {MAX_PAGE_SIZE}"))
     })
+}
+
+/// A whole number as digits alone write it; Rust would also read one with a sign.
+pub(super) fn whole_number<T: FromStr>(text: &str) -> Option<T> {
+    text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// The time in a filter, as RFC 3339 writes it; an empty value counts as absent.

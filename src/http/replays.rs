@@ -12,7 +12,7 @@ use super::body::{check_media_type, read_body};
 use super::dto::{ListActionsResponse, ListReplaysResponse, ReplayBody, StartReplayBody};
 use super::members::members;
 use super::problem::{Problem, Refused};
-use super::query::{PageOf, Why, given, name_in_path, page_size, parameters};
+use super::query::{PageOf, Why, given, name_in_path, page_size, parameters, whole_number};
 use super::{Api, json};
 use crate::domain::error::{Error, Result};
 use crate::domain::id::WebhookId;
@@ -163,5 +163,5 @@ fn number(path: std::result::Result<Path<String>, PathRejection>) -> Result<u64>
 
 /// The number of a replay. Errors: `InvalidField`.
 pub(super) fn number_of(text: &str) -> Result<u64> {
-    text.parse().map_err(|_| Error::invalid("number", "must be the number of a replay, such as 1"))
+    whole_number(text).ok_or_else(|| Error::invalid("number", "must be the number of a replay, such as 1"))
 }

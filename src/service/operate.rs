@@ -255,7 +255,7 @@ pub(super) fn route_not_found(route: &RouteName) -> Error {
     Error::new(
         Reason::RouteNotFound,
         format!(
-            "there is no route `{route}`, neither in the settings nor with jobs; GET /v1/routes lists them"
+            "there is no route `{route}`, neither in the settings nor with jobs; GET /v1/routes, in gRPC ListRoutes, lists them"
         ),
     )
 }

@@ -149,7 +149,9 @@ impl Service {
 
 /// The error for a source that is not in force, or that the caller does not see.
 pub(super) fn source_not_found(source: &Source) -> Error {
-    let detail = format!("there is no source `{source}` in the settings; GET /v1/sources lists them");
+    let detail = format!(
+        "there is no source `{source}` in the settings; GET /v1/sources, in gRPC ListSources, lists them"
+    );
     Error::new(Reason::SourceNotFound, detail)
 }
 

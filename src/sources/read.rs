@@ -40,7 +40,8 @@ pub struct ReadError {
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.item {
-            Some(item) => write!(f, "item {item} of the batch: {}", self.detail),
+            // People count from 1.
+            Some(item) => write!(f, "item {} of the batch: {}", item + 1, self.detail),
             None => f.write_str(&self.detail),
         }
     }
@@ -270,7 +271,7 @@ mod tests {
     fn an_item_that_cannot_be_read_is_named_and_refuses_the_batch() {
         let settings = "split = \"\"\nkey = { json = \"/id\" }";
         let error = read_with(settings, &[], r#"[{"id":1},{"no":2}]"#).expect_err("no id");
-        assert!(error.starts_with("item 1 of the batch: the JSON value `/id`"), "{error}");
+        assert!(error.starts_with("item 2 of the batch: the JSON value `/id`"), "{error}");
         assert_eq!(read_with(settings, &[], "[]"), Ok(Vec::new()));
         assert_eq!(read_with(settings, &[], "{}"), Err("the body is no array".to_owned()));
         assert_eq!(read_with(settings, &[], "x"), Err("the body is not valid JSON".to_owned()));

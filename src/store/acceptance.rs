@@ -60,7 +60,8 @@ pub(super) fn check_in_batch(
         (OnConflict::Reject, Some(difference)) => Err(Error::new(
             Reason::KeyReused,
             format!(
-                "item {at} of the same batch has this idempotency key with a different {difference}; nothing of the batch was stored, send each webhook under a key of its own"
+                "item {} of the same batch has this idempotency key with a different {difference}; nothing of the batch was stored, send each webhook under a key of its own",
+                at + 1,
             ),
         )),
     }

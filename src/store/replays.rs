@@ -142,7 +142,7 @@ pub(super) const STEP_ROWS: i64 = 2_000;
 
 /// `ReplayNotFound`.
 pub(crate) fn not_found(number: u64) -> Error {
-    let detail = format!("there is no replay {number}; GET /v1/replays lists them");
+    let detail = format!("there is no replay {number}; GET /v1/replays, in gRPC ListReplays, lists them");
     Error::new(Reason::ReplayNotFound, detail)
 }
 

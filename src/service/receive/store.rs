@@ -159,7 +159,7 @@ impl Service {
             Ok(all) => all,
             Err(BatchError { item, error }) => {
                 let error = match item {
-                    Some(item) => error.at(&format!("item {item} of the batch")),
+                    Some(item) => error.at(&format!("item {} of the batch", item + 1)),
                     None => error,
                 };
                 self.count_refused(source, &error, count, took);

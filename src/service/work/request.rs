@@ -219,7 +219,9 @@ fn pulled(policies: &Policies, route: &RouteName, caller: &Caller) -> Result<Opt
     let Some(policy) = policies.get(route).filter(|_| caller.sees_route(route)) else {
         return Err(Error::new(
             Reason::RouteNotFound,
-            format!("there is no route `{route}` in the settings; GET /v1/routes lists them"),
+            format!(
+                "there is no route `{route}` in the settings; GET /v1/routes, in gRPC ListRoutes, lists them"
+            ),
         ));
     };
     if !policy.is_pulled() {

@@ -134,7 +134,7 @@ async fn what_is_not_there_is_not_found(#[values(Sqlite, Postgres)] store: Store
         assert_eq!(hookbox.rest.get(&path).await.problem(404, "REPLAY_NOT_FOUND")["instance"], path.as_str());
         hookbox.rest.post(&format!("{path}/cancel")).await.problem(404, "REPLAY_NOT_FOUND");
     }
-    for wrong in ["one", "-1", "18446744073709551616", "%FF"] {
+    for wrong in ["one", "-1", "+1", "18446744073709551616", "%FF"] {
         hookbox.rest.get(&format!("/v1/replays/{wrong}")).await.refused_field("number");
         hookbox.rest.post(&format!("/v1/replays/{wrong}/cancel")).await.refused_field("number");
     }
@@ -170,8 +170,10 @@ async fn grpc_refuses_what_rest_refuses(#[values(Sqlite, Postgres)] store: Store
     }
     let unknown = client.start_replay(asked(of_route("other"))).await.unwrap_err();
     refused_as(&unknown, Code::NotFound, "ROUTE_NOT_FOUND");
+    assert!(unknown.message().contains("ListRoutes"), "it names a call of gRPC: {unknown}");
     let unknown = client.get_replay(proto::GetReplayRequest { number: 7 }).await.unwrap_err();
     refused_as(&unknown, Code::NotFound, "REPLAY_NOT_FOUND");
+    assert!(unknown.message().contains("ListReplays"), "{unknown}");
     let unknown = proto::CancelReplayRequest { number: u64::MAX, reason: None };
     refused_as(&client.cancel_replay(unknown).await.unwrap_err(), Code::NotFound, "REPLAY_NOT_FOUND");
     for (page_size, page_token, field) in [(501, "", "page_size"), (0, "next", "page_token")] {

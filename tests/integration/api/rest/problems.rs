@@ -118,6 +118,7 @@ async fn a_query_parameter_that_is_unknown_or_wrong_is_named() {
         ("/v1/webhooks?page_size=0", "page_size"),
         ("/v1/webhooks?page_size=501", "page_size"),
         ("/v1/webhooks?page_size=-1", "page_size"),
+        ("/v1/webhooks?page_size=%2B5", "page_size"),
         ("/v1/webhooks?page_size=ten", "page_size"),
         ("/v1/webhooks?page_token=next", "page_token"),
         ("/v1/webhooks?page_token=zzzzzzzzzzzzzzz", "page_token"),

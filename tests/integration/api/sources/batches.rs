@@ -85,11 +85,11 @@ async fn an_item_that_cannot_be_stored_is_named_and_refuses_the_batch(
     for (body, told) in [
         (
             r#"{"shop":"s","items":[{"id":1},{"no":2}]}"#,
-            "item 1 of the batch: the JSON value `/id` is missing",
+            "item 2 of the batch: the JSON value `/id` is missing",
         ),
         (
             r#"{"items":[{"id":1}]}"#,
-            "item 0 of the batch: the JSON value `/shop` of the whole body is missing",
+            "item 1 of the batch: the JSON value `/shop` of the whole body is missing",
         ),
         (r#"{"shop":"s","items":{}}"#, "the body has no array at `/items`"),
         (r#"{"shop":"s","items":["#, "the body is not valid JSON"),
@@ -103,7 +103,7 @@ async fn an_item_that_cannot_be_stored_is_named_and_refuses_the_batch(
     let first = send(rest, r#"{"shop":"s","items":[{"id":1,"total":1}]}"#).await;
     let other = send(rest, r#"{"shop":"s","items":[{"id":2},{"id":1,"total":2}]}"#).await;
     let problem = other.problem(422, "IDEMPOTENCY_KEY_REUSED");
-    assert!(problem["detail"].as_str().unwrap().starts_with("item 1 of the batch: "), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().starts_with("item 2 of the batch: "), "{problem}");
     assert_eq!(problem["webhook_id"], first.text_of("id"));
     assert_eq!(keys(rest, "erp").await, ["s:1"], "nothing of the second batch is stored");
 }
