@@ -2,9 +2,9 @@
 
 /// What an answer says, and what a command says.
 const INSTEAD: [(&str, &str); 10] = [
-    ("GET /v1/routes lists them", "`hookbox routes` lists them"),
-    ("GET /v1/sources lists them", "`hookbox sources` lists them"),
-    ("GET /v1/replays lists them", "`hookbox replays` lists them"),
+    ("GET /v1/routes, in gRPC ListRoutes, lists them", "`hookbox routes` lists them"),
+    ("GET /v1/sources, in gRPC ListSources, lists them", "`hookbox sources` lists them"),
+    ("GET /v1/replays, in gRPC ListReplays, lists them", "`hookbox replays` lists them"),
     ("GET /docs lists the paths", "check the path of the URL in --url or HOOKBOX_URL"),
     ("; send the header `Authorization: Bearer <token>` (in gRPC the metadata `authorization`)", ""),
     ("name one that it sees with `route`", "name one that it sees with --route"),
