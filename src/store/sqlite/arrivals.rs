@@ -47,7 +47,9 @@ fn ids_after(
     limit: usize,
 ) -> QueryResult<Vec<WebhookId>> {
     let ids = webhooks::table
-        .filter(webhooks::sequence.gt(after.sequence().as_i64()))
+        // A place can have the sequence of the id that comes right after it.
+        .filter(webhooks::sequence.ge(after.sequence().as_i64()))
+        .filter(webhooks::id.gt(after.as_bytes().as_slice()))
         .order(webhooks::sequence.asc())
         .limit(limit.try_into().unwrap_or(i64::MAX))
         .select(webhooks::id)

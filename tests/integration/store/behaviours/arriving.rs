@@ -25,6 +25,8 @@ pub(crate) async fn ids_are_returned_in_their_order_after_a_place<H: Harness>() 
     assert_eq!(after(ids[1], 10).await, ids[2..]);
     assert!(after(ids[4], 10).await.is_empty());
     assert_eq!(after(ids[4].earlier(Duration::from_secs(60)), 10).await, ids);
+    let place = WebhookId::before_all(ids[2].time());
+    assert_eq!(after(place, 10).await, ids[2..], "the first id of its millisecond comes after it");
     assert_eq!(inbox.newest().await.expect("reads"), Some(ids[4]));
     inbox.advance(milliseconds(1));
     let place = WebhookId::before_all(inbox.time_of_ids());
