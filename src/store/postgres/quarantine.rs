@@ -99,12 +99,13 @@ pub(super) async fn quarantine(
     if line.is_full(source) {
         return Ok(None);
     }
+    // Before the ids are made: streams of new webhooks do not look for ids that become visible much later.
+    let mut connection = shared.asking.get().await.map_err(refused)?;
     let now = shared.now();
     let ids = shared.new_ids(webhooks.len(), now);
     let rows = ids.into_iter().zip(webhooks).enumerate();
     let rows = rows.map(|(place, (id, webhook))| NewRow { id, place, webhook, jobs: Vec::new() });
     let rows = rows.collect::<Vec<_>>();
-    let mut connection = shared.asking.get().await.map_err(refused)?;
     let slot = shared.slot();
     let storing = async {
         if fitting_rows(&rows) == rows.len() {
