@@ -59,7 +59,7 @@ pub(super) struct Wanted {
 /// streams are open at once at a process, 32 of them with the same token.
 #[utoipa::path(
     get, path = "/v1/webhooks/watch", tag = "webhooks", operation_id = "WatchWebhooks",
-    params(Wanted, ("Last-Event-ID" = Option<String>, Header, description = "As `after`, which counts if both are given")),
+    params(Wanted, ("Last-Event-ID" = Option<String>, Header, description = "As `after`; counts if both are given, as a browser that connects again still sends the `after` with which it began")),
     responses(
         (status = 200, description = "Events named `webhook` or `position`, each with a WatchWebhooksResponse as its data", body = WatchWebhooksResponse, content_type = "text/event-stream"),
         (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
@@ -74,9 +74,8 @@ pub(super) async fn watch_webhooks(
     query: std::result::Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Response, Refused> {
     let Wanted { mut after, source, route, event_type } = parameters(query)?;
-    if after.is_empty() {
-        let last = headers.get(LAST_EVENT_ID).map(|value| String::from_utf8_lossy(value.as_bytes()));
-        after = last.unwrap_or_default().into_owned();
+    if let Some(last) = headers.get(LAST_EVENT_ID).filter(|last| !last.is_empty()) {
+        after = String::from_utf8_lossy(last.as_bytes()).into_owned();
     }
     let query = ArrivalQuery::from_fields(&after, source, route, event_type)?;
     let stopping = (*api.stopping).clone().cancelled_owned();

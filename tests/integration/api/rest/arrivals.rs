@@ -107,7 +107,8 @@ async fn a_stream_begins_after_a_position_and_misses_nothing(#[values(Sqlite, Po
     }
     drop(events);
     // As a browser that connects again.
-    let request = hookbox.rest.request(Method::GET, PATH).header("last-event-id", &position);
+    let path = format!("{PATH}?after={first}");
+    let request = hookbox.rest.request(Method::GET, &path).header("last-event-id", &position);
     let mut events = Events { response: request.send().await.unwrap(), text: String::new() };
     events.next().await;
     let mut sent = Vec::new();
