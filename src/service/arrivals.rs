@@ -127,10 +127,11 @@ struct Follower {
     seen: Seen,
     /// The positions for a caller who does not see every webhook; none for one who does.
     own: Option<OwnPositions>,
-    /// The place before all ids that were made since the read that is under way, or the last one, began.
-    read_from: WebhookId,
     /// Where the read that is under way goes on; none if it has come to the end.
     page: Option<WebhookId>,
+    /// How far that read goes: as far as there were webhooks when it began. Then another read begins, since others may
+    /// have become visible late behind its pages.
+    read_to: WebhookId,
     ready: Ready,
     swept_at: Instant,
     read_at: Instant,
@@ -149,12 +150,13 @@ impl Follower {
             None if is_limited => Some(own::begin(&service, &query).await?),
             after => after,
         };
+        let begun = WebhookId::before_all(service.store.time_of_ids());
         let seen = match query.after {
             Some(after) => Seen::after(after, late),
             None => {
                 let newest = service.store.newest().await?.unwrap_or(WebhookId::FIRST);
                 let mut seen = Seen::from_now(newest, late);
-                let mut page = newest.earlier(late);
+                let mut page = seen.sweep(begun);
                 loop {
                     let ids = service.store.ids_after(page, IDS_AT_ONCE).await?;
                     for id in &ids {
@@ -171,12 +173,12 @@ impl Follower {
         let begin = own_begin.unwrap_or_else(|| seen.resume_after());
         Ok(Self {
             own: is_limited.then(|| OwnPositions::after(begin)),
-            read_from: WebhookId::before_all(service.store.time_of_ids()),
             service,
             query,
             notified,
             seen,
             page: None,
+            read_to: begin,
             ready: Ready::at(begin),
             // The first read looks at everything after the position.
             swept_at: now.checked_sub(SWEEP_EVERY).unwrap_or(now),
@@ -207,17 +209,20 @@ impl Follower {
 
     /// Looks for webhooks once, after a pause if nothing is known to be there.
     async fn look(&mut self) -> Result<()> {
+        let late = self.service.store.visible_within();
         let after = match self.page.take() {
-            Some(page) => page,
-            None => {
-                self.wait().await?;
-                self.read_from = WebhookId::before_all(self.service.store.time_of_ids());
-                let far = self.seen.settled();
+            Some(page) if page <= self.read_to => page,
+            page => {
+                if page.is_none() {
+                    self.wait().await?;
+                }
+                let now = WebhookId::before_all(self.service.store.time_of_ids());
+                self.read_to = now.max(self.seen.newest());
                 if self.swept_at.elapsed() >= SWEEP_EVERY {
                     self.swept_at = Instant::now();
-                    far
+                    self.seen.sweep(now)
                 } else {
-                    far.max(self.seen.newest().earlier(NEAR.min(self.service.store.visible_within())))
+                    self.seen.settled().max(self.seen.newest().earlier(NEAR.min(late)))
                 }
             }
         };
@@ -226,10 +231,9 @@ impl Follower {
         self.page = ids.last().filter(|_| ids.len() == IDS_AT_ONCE).copied();
         for id in ids {
             if let Some(mut resume_after) = self.seen.add(id) {
-                let late = self.service.store.visible_within();
                 if self.own.is_some() && !late.is_zero() {
                     // The newest webhook that was seen, on which it depends else, may be hidden.
-                    resume_after = self.read_from.earlier(late);
+                    resume_after = self.seen.swept().earlier(late);
                 }
                 self.ready.add(id, resume_after);
             }
@@ -261,8 +265,8 @@ impl Follower {
             // The read may still find older webhooks than the time tells.
             Some(_) if self.page.is_some() => self.told,
             Some(own) => {
-                let late = self.service.store.visible_within();
-                own.settle(self.read_from.earlier(late)).max(self.read_from.earlier(BEHIND))
+                let (late, swept) = (self.service.store.visible_within(), self.seen.swept());
+                own.settle(swept.earlier(late)).max(swept.earlier(BEHIND))
             }
         }
     }

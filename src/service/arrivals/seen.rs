@@ -18,6 +18,8 @@ pub(super) struct Seen {
     begin: WebhookId,
     /// The greatest id that was seen, or the place at which the stream begins.
     newest: WebhookId,
+    /// The place before all ids that were made since the last sweep began.
+    swept: WebhookId,
     /// No webhook at or before this place is looked for any more.
     settled: WebhookId,
     /// What was seen after that place.
@@ -27,12 +29,25 @@ pub(super) struct Seen {
 impl Seen {
     /// Nothing: the stream begins after a place that another one has told.
     pub(super) fn after(place: WebhookId, late: Duration) -> Self {
-        Self { late, begin: place, newest: place, settled: place, ids: BTreeSet::new() }
+        Self { late, begin: place, newest: place, swept: place, settled: place, ids: BTreeSet::new() }
     }
 
     /// Begins now. `newest` is the greatest id that is there. What is there already has to be [added](Self::add).
     pub(super) fn from_now(newest: WebhookId, late: Duration) -> Self {
-        Self { late, begin: newest, newest, settled: newest.earlier(late), ids: BTreeSet::new() }
+        let settled = newest.earlier(late);
+        Self { late, begin: newest, newest, swept: newest, settled, ids: BTreeSet::new() }
+    }
+
+    /// Notes that a sweep begins, which reads all ids after the place that is returned. `now` is the place before all ids
+    /// that are made from now on.
+    pub(super) fn sweep(&mut self, now: WebhookId) -> WebhookId {
+        self.swept = now;
+        self.settled
+    }
+
+    /// The place before all ids that were made since the last sweep began.
+    pub(super) fn swept(&self) -> WebhookId {
+        self.swept
     }
 
     /// The greatest id that was seen.
@@ -50,13 +65,17 @@ impl Seen {
         self.settled.max(self.begin)
     }
 
-    /// Adds an id. Returns the position after it; none if it was seen before.
+    /// Adds an id. Those of a sweep are added in their order. Returns the position after it; none if it was seen before.
     pub(super) fn add(&mut self, id: WebhookId) -> Option<WebhookId> {
         if id <= self.settled || !self.ids.insert(id) {
             return None;
         }
         self.newest = self.newest.max(id);
-        let mut settled = self.settled.max(self.newest.earlier(self.late));
+        // A sweep has several reads, and its client may take long between them. What becomes visible behind one of them
+        // has to be found by the next sweep. So only what was visible when the sweep began is settled, as far as the
+        // sweep has come.
+        let visible = if self.late.is_zero() { self.newest } else { self.newest.min(self.swept) };
+        let mut settled = self.settled.max(visible.earlier(self.late).min(id));
         if self.ids.len() > MAX_SEEN {
             settled = self.ids.first().map_or(settled, |first| settled.max(*first));
         }
@@ -107,11 +126,34 @@ mod tests {
     fn the_position_follows_at_the_time_in_which_ids_may_become_visible() {
         let ids = ids([0, 500, 1_200]);
         let mut seen = Seen::after(WebhookId::FIRST, Duration::from_secs(1));
+        seen.sweep(ids[2]);
         seen.add(ids[0]);
         seen.add(ids[1]);
         let position = seen.add(ids[2]).expect("is new");
         assert!(ids[0] < position && position < ids[1]);
         assert_eq!(seen.ids.len(), 2);
+    }
+
+    #[test]
+    fn an_id_that_becomes_visible_behind_a_page_is_new_however_long_the_page_takes() {
+        let ids = ids([0, 1_000, 2_000, 62_000]);
+        let mut seen = Seen::after(WebhookId::FIRST, Duration::from_secs(15));
+        seen.sweep(ids[2]);
+        assert!([0, 2].iter().all(|at| seen.add(ids[*at]).is_some()));
+        let position = seen.add(ids[3]).expect("is new");
+        assert!(position < ids[1], "a stream that goes on there has it too");
+        assert!(seen.sweep(ids[3]) < ids[1], "the next sweep reads it");
+        assert_eq!([0, 1, 2, 3].map(|at| seen.add(ids[at])), [None, Some(ids[1]), None, None]);
+    }
+
+    #[test]
+    fn ids_that_become_visible_late_together_are_all_new() {
+        let ids = ids([0, 1_000, 2_000, 62_000]);
+        let mut seen = Seen::after(ids[0], Duration::from_secs(15));
+        seen.sweep(ids[2]);
+        assert_eq!(seen.add(ids[3]), Some(ids[0]));
+        assert_eq!(seen.sweep(ids[3]), ids[0]);
+        assert_eq!([1, 2, 3].map(|at| seen.add(ids[at])), [Some(ids[1]), Some(ids[2]), None]);
     }
 
     #[test]

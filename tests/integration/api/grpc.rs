@@ -2,6 +2,7 @@
 
 mod calls;
 mod large_answers;
+mod late;
 mod operations;
 mod payloads;
 mod pipeline;

@@ -90,6 +90,11 @@ impl Hookbox {
         self.home.as_ref().unwrap().lock()
     }
 
+    /// A session with its PostgreSQL database.
+    pub(crate) fn session(&self) -> Session {
+        self.home.as_ref().unwrap().session()
+    }
+
     /// Keeps hookbox from reading webhooks in its PostgreSQL database until the session commits, or is dropped.
     pub(crate) fn lock_webhooks(&self) -> Session {
         self.home.as_ref().unwrap().lock_webhooks()
@@ -186,8 +191,13 @@ impl Hookbox {
 
     /// A connection for any gRPC client.
     pub(crate) fn channel(&self) -> Channel {
+        self.channel_with(|endpoint| endpoint)
+    }
+
+    /// The same, with other settings.
+    pub(crate) fn channel_with(&self, set: impl FnOnce(Endpoint) -> Endpoint) -> Channel {
         let _entered = self.runtime.enter();
-        Endpoint::from_shared(format!("http://{}", self.grpc)).unwrap().connect_lazy()
+        set(Endpoint::from_shared(format!("http://{}", self.grpc)).unwrap()).connect_lazy()
     }
 
     /// Moves the time on: first that of the database, so that whatever wakes up sees one time.

@@ -102,18 +102,22 @@ impl Home {
         shell
     }
 
+    /// A session with the PostgreSQL database.
+    pub(crate) fn session(&self) -> Session {
+        let (database, _) = self.database.as_ref().unwrap();
+        Session::open(&database.url()).unwrap()
+    }
+
     /// Keeps all others from reading webhooks in the PostgreSQL database until the session commits, or is dropped.
     pub(crate) fn lock_webhooks(&self) -> Session {
-        let (database, _) = self.database.as_ref().unwrap();
-        let session = Session::open(&database.url()).unwrap();
+        let session = self.session();
         session.ask("BEGIN; LOCK TABLE webhooks IN ACCESS EXCLUSIVE MODE").unwrap();
         session
     }
 
     /// Removes the queues from the PostgreSQL database, as a failover can.
     pub(crate) fn lose_queues(&self) {
-        let (database, _) = self.database.as_ref().unwrap();
-        Session::open(&database.url()).unwrap().ask("DELETE FROM queues WHERE id > 0").unwrap();
+        self.session().ask("DELETE FROM queues WHERE id > 0").unwrap();
     }
 
     /// Sets the clock of the store, if it has one.
