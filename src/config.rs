@@ -6,6 +6,7 @@
 mod addresses;
 mod backup;
 mod base_path;
+mod default_file;
 mod file;
 mod layers;
 mod mistake;

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Handle;
@@ -124,7 +124,8 @@ pub(crate) fn known_handlers(own: &Registry) -> Vec<&str> {
 }
 
 /// A function that reads the settings again, for a reload. It also compares them with those at the start, to
-/// find settings that need a restart: among them, whether there is TLS. `config` is that of the start.
+/// find settings that need a restart: among them, whether there is TLS. `config` is that of the start. Errors: also if
+/// the settings file that was read before does not exist.
 fn settings_reader(
     read: Arc<ReadLayers>,
     own: Registry,
@@ -132,13 +133,25 @@ fn settings_reader(
     config: &Config,
 ) -> Arc<ReadSettings> {
     let (has_tls, needed_certificates) = (config.tls.is_some(), config.needs_certificates());
+    // The settings file that was read last. It keeps its path, because it is named by a flag or has the default name.
+    let known_file = at_start.file().map_or_else(OnceLock::new, |file| OnceLock::from(file.to_owned()));
     Arc::new(move || {
         let layers = read().map_err(|mistakes| mistakes.to_string())?;
+        if let Some(file) = known_file.get().filter(|_| layers.file().is_none()) {
+            let file = file.display();
+            return Err(format!(
+                "the settings file {file} is not there any more, and without it there are no routes, sources and tokens; put \
+                 it back and reload, or restart hookbox to go on without it"
+            ));
+        }
         // Hookbox still listens on the addresses of the start, and connections that were opened without a certificate of
         // the client stay open.
         let listening = Listening { at: &at_start, needs_certificates: needed_certificates };
         let config = Config::protected(&layers, &known_handlers(&own), listening)
             .map_err(|mistakes| mistakes.to_string())?;
+        if let Some(file) = layers.file() {
+            known_file.get_or_init(|| file.to_owned());
+        }
         let is_reloaded =
             |name: &str| OF_ROUTES.iter().any(|(setting, _)| *setting == name) || OF_ACCESS.contains(&name);
         let changed = layers.changed(&at_start).into_iter().filter(|name| !is_reloaded(name));

@@ -30,6 +30,10 @@ impl File {
         Ok(Self { path: path.to_owned(), text: text.into() })
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The file as a table, and every mistake in its TOML. The mistakes do not show lines of the file,
     /// because a line may have a secret.
     pub(super) fn parse(&self) -> (DeTable<'_>, Vec<Mistake>) {
@@ -90,7 +94,13 @@ fn unreadable(path: &Path, error: &io::Error) -> Mistake {
             Mistake { origin: Origin::File { path: path.to_owned(), line, column }, text }
         }
         None => {
-            let text = format!("cannot read the settings in {}: {error}", path.display());
+            let problem = match path.read_link() {
+                Ok(target) if error.kind() == io::ErrorKind::NotFound => {
+                    format!("it is a link to {}, which does not exist", target.display())
+                }
+                _ => error.to_string(),
+            };
+            let text = format!("cannot read the settings in {}: {problem}", path.display());
             Mistake { origin: Origin::Default, text }
         }
     }

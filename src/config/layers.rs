@@ -7,12 +7,9 @@ use std::path::{Path, PathBuf};
 use super::file::{File, Value};
 use super::mistake::{Mistake, Mistakes, advice_for_variable, suggestion};
 use super::settings::{ENVIRONMENT_PREFIX, LISTS, OF_CLIENTS, SECRETS, SETTINGS, Setting};
-use super::{secret, traces};
+use super::{default_file, secret, traces};
 use crate::domain::secret::Secret;
 use crate::telemetry::Traces;
-
-/// The settings file in the working directory, which is read if it exists and `--config` is not given.
-const DEFAULT_FILE: &str = "hookbox.toml";
 
 /// The array of tables with the routes, which is not a simple setting.
 const ROUTES: &str = "routes";
@@ -105,9 +102,7 @@ impl Layers {
             unknown: Vec::new(),
             traces: None,
         };
-        let default = Path::new(DEFAULT_FILE);
-        let file = file.or_else(|| default.exists().then_some(default));
-        let unread = file.and_then(|file| layers.add_file(file).err());
+        let unread = file.or(default_file::path()).and_then(|file| layers.add_file(file).err());
         layers.add_environment();
         for (name, value) in flags {
             if let Some(setting) = find(name) {
@@ -115,6 +110,11 @@ impl Layers {
             }
         }
         (layers, unread)
+    }
+
+    /// The path of the settings file; none if no file was read.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_ref().map(File::path)
     }
 
     /// The value of a setting, and its origin.

@@ -1,5 +1,7 @@
 //! The file of settings, as the program checks it and reads it again.
 
+mod without_file;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
