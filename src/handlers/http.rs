@@ -4,7 +4,7 @@
 //! the threads that serve all others.
 
 mod answer;
-mod client;
+mod clients;
 mod escapes;
 mod fault;
 mod guard;
@@ -13,26 +13,29 @@ mod measure;
 mod request;
 mod secret_url;
 mod sign;
+mod targets;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Client, Request, StatusCode};
+use reqwest::{Client, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tracing::Span;
 use tracing::field::Empty;
 
 use self::answer::{Head, named};
-use self::client::{Target, Targets};
+use self::clients::Clients;
 use self::fault::{Fault, PANIC};
 use self::lookups::Lookups;
 pub use self::lookups::Resolver;
 use self::measure::{Known, Progress, WaitsFor};
+use self::targets::{Target, Targets};
 use crate::domain::breaker::Health;
 use crate::domain::delivery::Delivery;
 use crate::domain::error::causes;
 use crate::domain::handler::HandlerSettings;
+use crate::domain::route::OnInterrupt;
 use crate::telemetry::metrics::Stopwatch;
 use crate::worker::handler::{Attempt, Failure, Handler};
 
@@ -68,11 +71,12 @@ impl Http {
     fn send(
         &self,
         attempt: &Attempt<'_>,
-        client: &Client,
+        clients: &Clients,
         request: Request,
         progress: &Arc<Progress>,
     ) -> Result<Head, Unanswered> {
-        let exchange = exchange(client.clone(), request, Arc::clone(progress));
+        let may_resend = attempt.policy().on_interrupt == OnInterrupt::Retry;
+        let exchange = exchange(clients.clone(), request, may_resend, Arc::clone(progress));
         let mut sending = self.runtime.spawn(Arc::clone(progress).measuring(exchange));
         let ended = self.runtime.block_on(async {
             tokio::select! {
@@ -116,12 +120,12 @@ impl Handler for Http {
         let traceparent = attempt.traceparent();
         let request = request::request(attempt, settings, &target, &traceparent);
         let request_headers = request::kept_headers(&request, &target);
-        let progress = Arc::<Progress>::default();
+        let progress = Arc::new(Progress::to(&target.url));
         let mut sent = match guard::check_address(&target.url, &settings.allow) {
-            Ok(()) => self.send(attempt, &target.client, request, &progress),
+            Ok(()) => self.send(attempt, &target.clients, request, &progress),
             Err(refused) => Err(Unanswered::Fault((&refused).into())),
         };
-        let Known { connect_time, first_byte_time, mut answer, .. } = progress.known();
+        let Known { connect_time, first_byte_time, mut answer, is_resent, .. } = progress.known();
         let status = answer.as_ref().map(|answer| answer.status);
         if let Some(answer) = &mut answer {
             target.secret_parts.hide_in(answer);
@@ -139,6 +143,9 @@ impl Handler for Http {
             first_byte_time,
             total_time,
         });
+        if is_resent {
+            span.record("http.request.resend_count", 1_i64);
+        }
         record(&span, status, &sent);
         if let Some(health) = health(&sent) {
             attempt.note_health(health);
@@ -164,16 +171,38 @@ fn health(sent: &Result<Head, Unanswered>) -> Option<Health> {
     }
 }
 
-/// Sends a request, and reads the answer as far as it is kept.
-async fn exchange(client: Client, request: Request, progress: Arc<Progress>) -> Result<Head, Fault> {
+/// Sends a request, and reads the answer as far as it is kept. A target can close a connection that it takes for idle in
+/// the moment in which the request is sent. So if a connection that was there already ends before the answer begins, the
+/// request is sent once more, on a connection of its own. One that must not be sent twice gets such a connection at first.
+async fn exchange(
+    clients: Clients,
+    request: Request,
+    may_resend: bool,
+    progress: Arc<Progress>,
+) -> Result<Head, Fault> {
     let took = Stopwatch::start();
-    let sent = client.execute(request).await;
-    let response =
-        sent.map_err(|error| Fault::of_request(&error.without_url(), progress.known().waits_for))?;
+    let (first, again) =
+        if may_resend { (&clients.keeping, request.try_clone()) } else { (&clients.fresh, None) };
+    let mut sent = execute(first, request, &progress).await;
+    let was_there_already = progress.known().connect_time.is_none();
+    if was_there_already
+        && sent.as_ref().is_err_and(Fault::is_end_of_connection)
+        && let Some(request) = again
+    {
+        progress.note(|known| known.is_resent = true);
+        sent = execute(&clients.fresh, request, &progress).await;
+    }
+    let response = sent?;
     progress.note(|known| known.first_byte_time = Some(took.elapsed()));
     let head = Head::of(&response);
     answer::keep(response, &progress).await?;
     Ok(head)
+}
+
+/// Sends a request once. Returns when the answer begins.
+async fn execute(client: &Client, request: Request, progress: &Progress) -> Result<Response, Fault> {
+    let sent = client.execute(request).await;
+    sent.map_err(|error| Fault::of_request(&error.without_url(), &progress.known()))
 }
 
 /// Why an attempt that was told to stop has no whole answer.
@@ -186,7 +215,7 @@ fn unanswered_in_time(attempt: &Attempt<'_>, known: &Known) -> Unanswered {
     let limit = format!("the timeout of {timeout:?}");
     let error = match (status, known.waits_for) {
         (None, WaitsFor::Answer) => format!("the target sent no answer within {limit}"),
-        (None, waits_for) => return Unanswered::Fault(Fault::not_connected(waits_for, &limit)),
+        (None, _) => return Unanswered::Fault(Fault::not_connected(known, &limit)),
         (Some(status), _) => {
             format!("the target answered {}, but its answer did not end within {limit}", named(status))
         }
@@ -203,6 +232,7 @@ fn span(target: &Target) -> Span {
         otel.kind = "client",
         otel.status_code = Empty,
         http.request.method = "POST",
+        http.request.resend_count = Empty,
         url.full = target.public_url.as_str(),
         server.address = target.url.host_str(),
         server.port = target.url.port_or_known_default().map(i64::from),

@@ -8,10 +8,10 @@ use std::io;
 
 use h2::Reason;
 
-use super::client::CONNECT_TIME;
+use super::clients::CONNECT_TIME;
 use super::guard::TargetError;
 use super::lookups::LOOKUPS_AT_ONCE;
-use super::measure::WaitsFor;
+use super::measure::{Known, WaitsFor};
 use crate::domain::breaker::Health;
 use crate::domain::error::{causes, chain};
 use crate::tls::CertificateProblem;
@@ -24,6 +24,10 @@ const ADDRESS_REFUSED: &str = "address_refused";
 
 /// The kind of fault of a name that was not looked up.
 const LOOKUPS_BUSY: &str = "lookups_busy";
+
+/// The kinds of faults of a connection that has ended.
+const CLOSED: &str = "connection_closed";
+const RESET: &str = "connection_reset";
 
 /// What h2 adds to the reason when it closes the connection because a head is too large. Only the text has it.
 const H2_HEAD_TOO_LARGE: [&str; 2] = ["header_list_way_too_large", "too_many_continuations"];
@@ -47,8 +51,13 @@ impl Fault {
         (![PANIC, ADDRESS_REFUSED, LOOKUPS_BUSY].contains(&self.kind)).then_some(Health::Down)
     }
 
-    /// Why no answer began. `waits_for` is what the request waited for.
-    pub(super) fn of_request(error: &reqwest::Error, waits_for: WaitsFor) -> Self {
+    /// Whether the target has ended the connection.
+    pub(super) fn is_end_of_connection(&self) -> bool {
+        [CLOSED, RESET].contains(&self.kind)
+    }
+
+    /// Why no answer began.
+    pub(super) fn of_request(error: &reqwest::Error, known: &Known) -> Self {
         if let Some(target) = find::<TargetError>(error) {
             return target.into();
         }
@@ -59,7 +68,7 @@ impl Fault {
             return Self::new("tls", format!("TLS with the target failed: {tls}"));
         }
         if error.is_connect() {
-            return Self::of_connecting(error, waits_for);
+            return Self::of_connecting(error, known);
         }
         Self::of_connection(error, "before its answer began")
     }
@@ -70,8 +79,8 @@ impl Fault {
     }
 
     /// Why there was no connection in time. `limit` continues "within ...".
-    pub(super) fn not_connected(waits_for: WaitsFor, limit: &str) -> Self {
-        match waits_for {
+    pub(super) fn not_connected(known: &Known, limit: &str) -> Self {
+        match known.waits_for {
             WaitsFor::Turn => {
                 let error = format!(
                     "the name of the target was not looked up within {limit}, because the look-ups of \
@@ -83,7 +92,8 @@ impl Fault {
                 Self::new("dns", format!("the name of the target was not resolved within {limit}"))
             }
             WaitsFor::Connection | WaitsFor::Answer => {
-                Self::new("connect_timeout", format!("no connection to the target within {limit}"))
+                let what = if known.over_tls { "connection with TLS" } else { "connection" };
+                Self::new("connect_timeout", format!("no {what} to the target within {limit}"))
             }
         }
     }
@@ -97,9 +107,9 @@ impl Fault {
         Self::new("tls", format!("the certificate of the target is not accepted: {problem}{advice}"))
     }
 
-    fn of_connecting(error: &reqwest::Error, waits_for: WaitsFor) -> Self {
+    fn of_connecting(error: &reqwest::Error, known: &Known) -> Self {
         if error.is_timeout() {
-            return Self::not_connected(waits_for, &format!("{CONNECT_TIME:?}"));
+            return Self::not_connected(known, &format!("{CONNECT_TIME:?}"));
         }
         match find::<io::Error>(error).map(io::Error::kind) {
             Some(io::ErrorKind::ConnectionRefused) => Self::new(
@@ -116,7 +126,7 @@ impl Fault {
         if protocol.is_some_and(hyper::Error::is_parse_too_large) {
             return Self::head_too_large();
         }
-        if protocol.is_some_and(hyper::Error::is_parse) {
+        if protocol.is_some_and(hyper::Error::is_parse) || is_invalid_body(error) {
             let error = format!("the target's answer is not valid HTTP: {}", root(error));
             return Self::new("malformed_answer", error);
         }
@@ -134,12 +144,12 @@ impl Fault {
         // h2 makes this error where the connection has ended.
         let is_ended = over_http2.is_some() && kind == Some(io::ErrorKind::BrokenPipe);
         if !is_ended && matches!(kind, Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)) {
-            return Self::new("connection_reset", format!("the target reset the connection {when}"));
+            return Self::new(RESET, format!("the target reset the connection {when}"));
         }
         let is_closed = protocol
             .is_some_and(|error| error.is_incomplete_message() || error.is_canceled() || error.is_closed());
         if is_closed || is_ended || kind == Some(io::ErrorKind::UnexpectedEof) {
-            return Self::new("connection_closed", format!("the target closed the connection {when}"));
+            return Self::new(CLOSED, format!("the target closed the connection {when}"));
         }
         Self::new("connection", format!("the connection to the target failed {when}: {}", root(error)))
     }
@@ -184,6 +194,15 @@ impl From<&TargetError> for Fault {
 /// The error of this type among an error and its causes.
 fn find<T: Error + 'static>(error: &reqwest::Error) -> Option<&T> {
     chain(error).find_map(|error| error.downcast_ref())
+}
+
+/// Whether the body of an answer is not valid, such as one with wrong chunks. hyper has no kind for it; TLS makes errors
+/// of the same kind.
+fn is_invalid_body(error: &reqwest::Error) -> bool {
+    let kind = find::<io::Error>(error).map(io::Error::kind);
+    matches!(kind, Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
+        && find::<hyper::Error>(error).is_some()
+        && find::<rustls::Error>(error).is_none()
 }
 
 /// The text of the first cause.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tower::{Layer, Service};
+use url::Url;
 
 use crate::domain::delivery::Answer;
 use crate::telemetry::metrics::Stopwatch;
@@ -41,6 +42,10 @@ pub(super) enum WaitsFor {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
     pub(super) waits_for: WaitsFor,
+    /// Whether connecting includes the handshake of TLS.
+    pub(super) over_tls: bool,
+    /// Whether the request was sent again, because the target closed the connection that was there already.
+    pub(super) is_resent: bool,
     /// How long it took to connect; none if the connection was there already, or no connection was made.
     pub(super) connect_time: Option<Duration>,
     /// How long it took until the head of the answer was here; none if no answer began.
@@ -50,6 +55,11 @@ pub(super) struct Known {
 }
 
 impl Progress {
+    /// The state of a request to this URL before it is sent.
+    pub(super) fn to(url: &Url) -> Self {
+        Self(Mutex::new(Known { over_tls: url.scheme() == "https", ..Known::default() }))
+    }
+
     /// What is known now.
     pub(super) fn known(&self) -> Known {
         self.lock().clone()

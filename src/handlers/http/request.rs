@@ -3,8 +3,8 @@
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use reqwest::{Method, Request};
 
-use super::client::Target;
 use super::sign::signature;
+use super::targets::Target;
 use crate::domain::AGENT;
 use crate::domain::handler::Http as Settings;
 use crate::worker::handler::Attempt;

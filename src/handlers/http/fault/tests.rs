@@ -8,6 +8,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::handlers::http::measure::Progress;
 
 /// A client that speaks HTTP/2 without TLS.
 fn over_http2() -> ClientBuilder {
@@ -31,9 +32,21 @@ fn a_fault_says_that_the_target_is_down_unless_hookbox_did_not_send() {
     };
     assert_eq!(Fault::from(&refused).health(), None);
     assert_eq!(Fault::new(PANIC, "").health(), None);
-    assert_eq!(Fault::not_connected(WaitsFor::Turn, "10s").health(), None);
+    let known = Known { waits_for: WaitsFor::Turn, ..Known::default() };
+    assert_eq!(Fault::not_connected(&known, "10s").health(), None);
     let unknown = TargetError::NoAddress { name: "hooks.example".to_owned() };
     assert_eq!(Fault::from(&unknown).health(), Some(Health::Down));
+}
+
+#[test]
+fn the_error_of_a_connection_that_is_not_there_in_time_names_tls_only_with_it() {
+    for (url, expected) in [
+        ("http://hooks.example/", "no connection to the target within 10s"),
+        ("https://hooks.example/", "no connection with TLS to the target within 10s"),
+    ] {
+        let known = Progress::to(&url.parse().expect("a URL")).known();
+        assert_eq!(Fault::not_connected(&known, "10s").error, expected, "{url}");
+    }
 }
 
 #[tokio::test]
@@ -44,7 +57,7 @@ async fn the_error_names_a_ping_that_the_target_leaves_unanswered() {
     let client = over_http2().http2_keep_alive_interval(soon).http2_keep_alive_timeout(soon);
     let sending = client.build().expect("is made").post(url).send();
     let sent = tokio::time::timeout(Duration::from_secs(30), sending).await.expect("ends");
-    let fault = Fault::of_request(&sent.expect_err("is not answered"), WaitsFor::Answer);
+    let fault = Fault::of_request(&sent.expect_err("is not answered"), &Known::default());
     assert_eq!(fault.error, "the target left an HTTP/2 ping unanswered before its answer began");
     assert_eq!(fault.kind, "ping_timeout");
 }
@@ -89,7 +102,7 @@ async fn fault_of(end: End) -> Fault {
     let serving = tokio::spawn(serve(TcpStream::from_std(stream).expect("is a socket"), end));
     let answer = match sending.await.expect("does not panic") {
         Ok(answer) => answer,
-        Err(error) => return Fault::of_request(&error, WaitsFor::Answer),
+        Err(error) => return Fault::of_request(&error, &Known::default()),
     };
     if end == End::Closes {
         other.shutdown(Shutdown::Write).expect("is open");

@@ -6,6 +6,7 @@ mod faults;
 mod http2;
 mod kept;
 mod names;
+mod reused;
 pub(crate) mod target;
 mod tls;
 

@@ -40,6 +40,10 @@ async fn an_answer_that_does_not_end_is_ended_by_the_timeout(
     Does::CloseAfter("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf"),
     "the target closed the connection before the end of its answer"
 )]
+#[case::sends_wrong_chunks(
+    Does::CloseAfter("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nnonsense\r\n"),
+    "the target's answer is not valid HTTP: Invalid chunk size line"
+)]
 #[case::sends_garbage(Does::CloseAfter("SSH-2.0-OpenSSH_9.9\r\n"), "the target's answer is not valid HTTP")]
 #[case::sends_a_large_head(Does::LargeHead, "the head of the target's answer is too large")]
 #[tokio::test]

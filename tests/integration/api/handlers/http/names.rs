@@ -40,7 +40,7 @@ async fn an_attempt_that_gets_no_connection_in_time_says_what_it_waited_for() {
     let tls = format!("https://{}/", target.address());
     for (url, expected) in [
         ("http://hooks.example/", "the name of the target was not resolved within the timeout of 5s"),
-        (&tls, "no connection to the target within the timeout of 5s"),
+        (&tls, "no connection with TLS to the target within the timeout of 5s"),
     ] {
         let names = Names::default();
         let routes = route(url, "timeout = \"5s\"\nretry = { attempts = 1 }");

@@ -1,4 +1,4 @@
-//! The client of each route, with its pool of connections.
+//! The targets of routes, each with its clients and what is the same in all of its requests.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,35 +8,14 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
-use reqwest::Client;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 use url::Url;
 
-use super::guard::Guard;
+use super::clients::{CONNECT_TIME, Clients, ping_time};
 use super::lookups::Lookups;
-use super::measure::MeasureConnections;
 use super::secret_url::SecretParts;
-use crate::domain::handler::{Http as Settings, IDLE_CONNECTIONS};
+use crate::domain::handler::Http as Settings;
 use crate::domain::route::RouteName;
-use crate::tls::system_roots;
-
-/// How long it may take to connect: to look up the name, for TCP and for TLS.
-pub(super) const CONNECT_TIME: Duration = Duration::from_secs(10);
-
-/// How long a connection waits for a request until it is closed.
-const IDLE_TIME: Duration = Duration::from_secs(30);
-
-/// The largest head of an answer over HTTP/2. Over HTTP/1.1, hyper takes as much.
-const HEAD_BYTES: u32 = 408 * 1024;
-
-/// How long a connection of HTTP/2 brings nothing, while requests wait for their answers, until a ping is sent.
-const PING_EVERY: Duration = Duration::from_secs(20);
-
-/// How long the target has to answer a ping, if the timeout of the route is not longer.
-const PING_TIME: Duration = Duration::from_secs(10);
 
 /// The targets of routes. That of a route is kept until the settings of the route change, and its connections until
 /// the settings of connections do. Targets of routes that are gone stay, without connections.
@@ -52,7 +31,7 @@ pub(super) struct Target {
     settings: Arc<Settings>,
     /// How long it has to answer a ping.
     ping_time: Duration,
-    pub(super) client: Client,
+    pub(super) clients: Clients,
     /// The URL without credentials.
     pub(super) url: Url,
     /// The URL for people.
@@ -113,14 +92,14 @@ impl Targets {
                 && target.settings.ca == settings.ca
                 && target.ping_time == ping_time
         };
-        let client = match before.filter(connects_alike) {
-            Some(target) => target.client.clone(),
-            None => Self::client(settings, self.lookups.clone(), CONNECT_TIME, ping_time)?,
+        let clients = match before.filter(connects_alike) {
+            Some(target) => target.clients.clone(),
+            None => Clients::new(settings, &self.lookups, CONNECT_TIME, ping_time)?,
         };
         let target = Arc::new(Target {
             settings: Arc::clone(settings),
             ping_time,
-            client,
+            clients,
             url: settings.url_without_credentials(),
             public_url: settings.public_url(),
             secret_parts: SecretParts::of(settings),
@@ -129,57 +108,6 @@ impl Targets {
         by_route.insert(route.clone(), Arc::clone(&target));
         Ok(target)
     }
-
-    /// A client without connections. It takes nothing from the environment, follows no redirects, has no cookies, and
-    /// does not decompress.
-    fn client(
-        settings: &Settings,
-        lookups: Lookups,
-        connect_time: Duration,
-        ping_time: Duration,
-    ) -> Result<Client, SetupError> {
-        let roots = match &settings.ca {
-            Some(ca) => authorities(ca)?,
-            // Without any, only `http://` works.
-            None => system_roots().or_warn(),
-        };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .dns_resolver(Guard::new(&settings.allow, lookups))
-            .connector_layer(MeasureConnections)
-            .connect_timeout(connect_time)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .pool_idle_timeout(IDLE_TIME)
-            .http2_max_header_list_size(HEAD_BYTES)
-            .http2_keep_alive_interval(PING_EVERY)
-            .http2_keep_alive_timeout(ping_time)
-            .build()?;
-        Ok(client)
-    }
-}
-
-/// How long a target has to answer a ping. A process that computes an answer may not read pings, so the time is not
-/// shorter than the timeout of the attempt.
-fn ping_time(timeout: Option<Duration>) -> Duration {
-    timeout.map_or(PING_TIME, |timeout| timeout.max(PING_TIME))
-}
-
-/// The certificates of authorities in a text of PEM.
-fn authorities(pem: &str) -> Result<Arc<RootCertStore>, SetupError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        roots.add(certificate.map_err(|_| SetupError::Authorities)?)?;
-    }
-    Ok(Arc::new(roots))
 }
 
 /// The headers from the settings. Those of the credentials in the URL are among them.
@@ -216,7 +144,7 @@ mod tests {
     use crate::domain::secret::Secret;
     use crate::handlers::http::fault::Fault;
     use crate::handlers::http::lookups::Resolver;
-    use crate::handlers::http::measure::{Progress, WaitsFor};
+    use crate::handlers::http::measure::{Known, Progress, WaitsFor};
 
     fn settings(url: &str, allow: &str) -> Arc<Settings> {
         Arc::new(Settings {
@@ -242,20 +170,12 @@ mod tests {
         assert_eq!(get(&first).url.path(), "/");
     }
 
-    #[test]
-    fn a_target_has_as_long_as_its_attempt_to_answer_a_ping() {
-        for (timeout, expected) in [(None, 10), (Some(1), 10), (Some(60), 60), (Some(120), 120)] {
-            let expected = Duration::from_secs(expected);
-            assert_eq!(ping_time(timeout.map(Duration::from_secs)), expected, "{timeout:?}");
-        }
-    }
-
     #[tokio::test]
     async fn a_name_that_resolves_to_a_refused_address_is_not_connected_to() {
         let only_v6 = settings("http://localhost:9/", "::1/128");
         let target = Targets::default().get(&RouteName::default(), &only_v6, None).expect("is made");
-        let error = target.client.post(target.url.clone()).send().await.expect_err("is refused");
-        let fault = Fault::of_request(&error, WaitsFor::Name);
+        let error = target.clients.keeping.post(target.url.clone()).send().await.expect_err("is refused");
+        let fault = Fault::of_request(&error, &Known { waits_for: WaitsFor::Name, ..Known::default() });
         let expected = "localhost resolves to 127.0.0.1, which hookbox does not connect to";
         assert!(fault.error.contains(expected), "{fault:?}");
         assert!(
@@ -272,15 +192,15 @@ mod tests {
         let tls = format!("https://{}/", silent.local_addr().expect("an address"));
         for (url, expected) in [
             ("http://hooks.example/", "the name of the target was not resolved within 10s"),
-            (&tls, "no connection to the target within 10s"),
+            (&tls, "no connection with TLS to the target within 10s"),
         ] {
             let settings = settings(url, "127.0.0.0/8");
             let (soon, lookups) = (Duration::from_millis(20), Lookups::new(Arc::clone(&hangs)));
-            let client = Targets::client(&settings, lookups, soon, PING_TIME).expect("is made");
-            let progress = Arc::<Progress>::default();
-            let sending = client.post(settings.url.clone()).send();
+            let clients = Clients::new(&settings, &lookups, soon, ping_time(None)).expect("is made");
+            let progress = Arc::new(Progress::to(&settings.url));
+            let sending = clients.keeping.post(settings.url.clone()).send();
             let error = Arc::clone(&progress).measuring(sending).await.expect_err("is not connected");
-            let fault = Fault::of_request(&error, progress.known().waits_for);
+            let fault = Fault::of_request(&error, &progress.known());
             assert_eq!(fault.error, expected);
             assert_eq!(fault.health(), Some(Health::Down), "{url}");
         }
