@@ -31,6 +31,7 @@ pub mod replay;
 pub mod retention;
 pub mod retry;
 pub mod route;
+pub mod script;
 pub mod secret;
 pub mod status;
 pub mod surrogates;

@@ -35,8 +35,8 @@ impl<'a> Names<'a> {
     }
 
     /// What an argument is when the program gets it. A value stays one argument, whatever it has, and no placeholder is
-    /// looked for in it. `before` is the argument before it.
-    fn filled<'n>(&'n self, argument: &'n str, before: &str) -> &'n str {
+    /// looked for in it. `before` is the program and the arguments before it.
+    fn filled<'n>(&'n self, argument: &'n str, before: &[String]) -> &'n str {
         match Placeholder::of(argument, before) {
             None => argument,
             Some(Placeholder::Id) => &self.id,
@@ -52,7 +52,8 @@ impl<'a> Names<'a> {
 /// Gives a command the arguments of the route, its folder, and its environment: nothing of that of hookbox. The program
 /// itself has no placeholders, so that no sender decides which program runs.
 pub(super) fn prepare(command: &mut Command, settings: &Settings, names: &Names<'_>) {
-    command.args(settings.command.windows(2).map(|pair| names.filled(&pair[1], &pair[0])));
+    let arguments = settings.command.iter().enumerate().skip(1);
+    command.args(arguments.map(|(at, argument)| names.filled(argument, &settings.command[..at])));
     if let Some(cwd) = &settings.cwd {
         command.current_dir(cwd);
     }
@@ -134,6 +135,7 @@ mod tests {
         let command = ["/bin/sh", "-c", "{key}", "{key}"];
         assert_eq!(arguments(&command, "k"), ["-c", "{key}", "k"]);
         assert_eq!(arguments(&["/bin/bash", "-lc", "{key}"], "k"), ["-lc", "{key}"]);
+        assert_eq!(arguments(&["/bin/bash", "-c", "--", "{key}"], "k"), ["-c", "--", "{key}"]);
     }
 
     #[test]

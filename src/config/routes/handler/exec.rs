@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use crate::config::file::Value;
 use crate::config::routes::reader::RouteReader;
 use crate::domain::handler::Exec;
-use crate::domain::placeholder::{Placeholder, takes_script};
+use crate::domain::placeholder::Placeholder;
+use crate::domain::script::takes_script;
 use crate::domain::secret::Secret;
 
 /// `PATH` of programs if that of hookbox is not set.
@@ -50,9 +51,9 @@ impl RouteReader<'_, '_> {
             return None;
         }
         let mut command = Vec::with_capacity(items.len());
+        let texts = items.iter().map(|item| item.text().unwrap_or_default()).collect::<Vec<_>>();
         for (at, item) in items.iter().enumerate() {
-            let before = (at > 0).then(|| items[at - 1].text().unwrap_or_default());
-            match argument(item.text(), before) {
+            match argument(item.text(), &texts[..at]) {
                 Ok(argument) => command.push(argument),
                 Err(allowed) => self.wrong(item.wrong(allowed)),
             }
@@ -61,14 +62,14 @@ impl RouteReader<'_, '_> {
     }
 }
 
-/// An argument, or the program if there is none before it. The error says what it must be.
-fn argument(text: Option<&str>, before: Option<&str>) -> Result<String, String> {
+/// An argument after these, or the program if there are none. The error says what it must be.
+fn argument(text: Option<&str>, before: &[&str]) -> Result<String, String> {
     let text = text.ok_or("a string")?;
     if text.contains('\0') {
         return Err("a string without NUL characters".to_owned());
     }
     let placeholder = Placeholder::within(text);
-    let Some(before) = before else {
+    if before.is_empty() {
         return match placeholder {
             Some(_) => {
                 Err("a program without placeholders: senders of webhooks must not decide what runs"
@@ -77,7 +78,7 @@ fn argument(text: Option<&str>, before: Option<&str>) -> Result<String, String> 
             None if text.is_empty() => Err("a program".to_owned()),
             None => Ok(text.to_owned()),
         };
-    };
+    }
     match placeholder.filter(|_| Placeholder::of(text, before).is_none()).map(Placeholder::as_str) {
         None => Ok(text.to_owned()),
         Some(name) if takes_script(before) => Err(format!(

@@ -129,6 +129,9 @@ fn every_mistake_in_exec_settings_is_reported_with_a_fix() {
                 "4:27",
                 "Make {route} an argument of its own after",
             ),
+            ("command = [\"sh\", \"-ce\", \"{key}\"]", "4:25", "a script without {key}: senders"),
+            ("command = [\"bash\", \"-c\", \"--\", \"{key}\"]", "4:32", "a script without {key}: senders"),
+            ("command = [\"perl\", \"-e\", \"{key}\"]", "4:26", "a script without {key}: senders"),
             ("command = [\"deploy\", \"\\u0000\"]", "4:22", "without NUL characters"),
         ],
     );
