@@ -145,11 +145,12 @@ pub enum RunResult {
     Stopped,
 }
 
-/// The text of an error, cut off after [`MAX_ERROR_CHARS`].
+/// The text of an error; one that is longer than [`MAX_ERROR_CHARS`] is cut to as many, the last of them an ellipsis.
 pub fn cut(error: String) -> String {
-    match error.char_indices().nth(MAX_ERROR_CHARS) {
-        Some((end, _)) => format!("{}…", &error[..end]),
-        None => error,
+    let mut last = error.char_indices().skip(MAX_ERROR_CHARS - 1);
+    match (last.next(), last.next()) {
+        (Some((end, _)), Some(_)) => format!("{}…", &error[..end]),
+        _ => error,
     }
 }
 
@@ -238,4 +239,18 @@ pub fn conclude(
         _ => None,
     };
     Conclusion { outcome, error, result, next, due_at, counts: event.counts(), blocks: policy.blocks(next) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_has_at_most_2000_characters_with_the_ellipsis() {
+        let longest = "é".repeat(MAX_ERROR_CHARS);
+        assert_eq!(cut(longest.clone()), longest);
+        let cut = cut(format!("{longest}!"));
+        assert_eq!(cut.chars().count(), MAX_ERROR_CHARS);
+        assert!(cut.ends_with("é…"), "{cut}");
+    }
 }

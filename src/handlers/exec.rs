@@ -30,6 +30,10 @@ use crate::worker::handler::{Attempt, Failure, Handler};
 /// The exit code with which a program says that no other attempt can help (`EX_DATAERR` of `sysexits.h`).
 const EXIT_FOR_GOOD: i32 = 65;
 
+/// How many characters of standard error become a part of the error if the timeout stops a program: as many as are kept
+/// of an error, less a sentence about the timeout.
+const LAST_OUTPUT_CHARS: usize = MAX_ERROR_CHARS - 100;
+
 /// The handler `exec`. The settings of a route say which program it runs.
 #[derive(Clone, Debug)]
 pub struct Exec {
@@ -70,6 +74,9 @@ impl Exec {
                 && let Some(error) = launcher::reported_error(ended.status, &ended.stderr)
             {
                 return Err(retry(not_run(&error, program)));
+            }
+            if ended.was_stopped {
+                attempt.keep_last_output(ended.stderr.text(LAST_OUTPUT_CHARS));
             }
             error_type = "signal".into();
             if let Some(code) = ended.status.code() {

@@ -103,6 +103,8 @@ pub struct Attempt<'a> {
     pub(super) health: Mutex<Option<Health>>,
     /// The result as JSON, if it is not the value that the handler returns.
     pub(super) result: Mutex<Option<String>>,
+    /// What the handler's program wrote last.
+    pub(super) last_output: Mutex<Option<String>>,
 }
 
 impl std::fmt::Debug for Attempt<'_> {
@@ -226,6 +228,22 @@ impl Attempt<'_> {
     /// handler returns.
     pub(crate) fn keep_result(&self, json: String) {
         *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(json);
+    }
+
+    /// Keeps what the handler's program wrote last, for the error of an attempt that the timeout ends.
+    pub(crate) fn keep_last_output(&self, text: String) {
+        *self.last_output.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+    }
+
+    /// Why the attempt fails if the handler stops because of the timeout; none if it was not told to stop.
+    pub(super) fn overdue(&self) -> Option<String> {
+        let timeout = self.policy.timeout.filter(|_| self.is_stopped())?;
+        let error = format!("the attempt took longer than its timeout of {timeout:?}");
+        let last_output = self.last_output.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Some(match last_output.filter(|text| !text.is_empty()) {
+            Some(text) => format!("{error}: {text}"),
+            None => error,
+        })
     }
 
     /// Whether the handler should stop, because the lease was lost, the shutdown grace is over, or the

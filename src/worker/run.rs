@@ -152,12 +152,13 @@ impl Runner {
         };
         let clock = self.shared.clock.as_ref();
         let Started { job, policy, deadline, .. } = started;
-        let (kept, health, result) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (kept, health, result, last_output) = Default::default();
+        let deadline = *deadline;
         let attempt =
-            Attempt { job, payload, policy, stop, clock, deadline: *deadline, kept, health, result };
+            Attempt { job, payload, policy, stop, clock, deadline, kept, health, result, last_output };
         // Unwind safe: the handler cannot leave our state half changed, and is responsible for its own.
         let returned = catch_unwind(AssertUnwindSafe(|| handler.handle(&attempt)));
-        let is_stopped = attempt.is_stopped();
+        let overdue = attempt.overdue();
         let Attempt { kept, health, result, .. } = attempt;
         let result = match returned {
             Ok(Ok(value)) => completed(left(result).unwrap_or_else(|| value.to_string())),
@@ -166,13 +167,9 @@ impl Runner {
             }
             Ok(Err(Failure::Permanent { error })) => failed_for_good(error),
             Ok(Err(Failure::Stopped)) if stop.is_raised() => RunResult::Stopped,
-            Ok(Err(Failure::Stopped)) => {
-                let timeout = policy.timeout.filter(|_| is_stopped);
-                failed(timeout.map_or_else(
-                    || "the handler returned `Stopped`, but the attempt was not told to stop".into(),
-                    |timeout| format!("the attempt took longer than its timeout of {timeout:?}"),
-                ))
-            }
+            Ok(Err(Failure::Stopped)) => failed(overdue.unwrap_or_else(|| {
+                "the handler returned `Stopped`, but the attempt was not told to stop".to_owned()
+            })),
             Err(panic) => {
                 let text = message_of_panic(panic.as_ref());
                 failed(format!("the handler panicked: {text}"))
