@@ -174,7 +174,9 @@ impl<'r, 'a> RouteReader<'r, 'a> {
     }
 
     fn concurrency(&mut self) -> Option<NonZeroU32> {
-        self.parsed("concurrency", "a number of at least 1", |value| value.written().parse().ok())
+        self.parsed("concurrency", format_args!("a number from 1 to {}", u32::MAX), |value| {
+            value.written().parse().ok()
+        })
     }
 
     fn rate(&mut self) -> Option<Rate> {

@@ -34,6 +34,11 @@ impl RouteName {
         Ok(Self(text))
     }
 
+    /// As [`from_field`](Self::from_field), for a field that a request has to have: an empty text counts as absent.
+    pub fn required(field: &'static str, text: String) -> Result<Self> {
+        if text.is_empty() { Err(Error::invalid(field, "is missing")) } else { Self::from_field(field, text) }
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0

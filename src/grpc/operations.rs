@@ -129,7 +129,7 @@ impl OperationService for Operations {
         let operations = &self.of(&request);
         operations
             .answer("MoveJobs", request, |proto::MoveJobsRequest { from, to, reason }| async {
-                let (from, to) = (RouteName::from_field("from", from)?, RouteName::from_field("to", to)?);
+                let (from, to) = (RouteName::required("from", from)?, RouteName::required("to", to)?);
                 let moved = operations.because(reason)?.move_jobs(from, to).await?;
                 Ok(proto::MoveJobsResponse { moved: moved.moved as u64, cancelled: moved.cancelled as u64 })
             })
@@ -143,7 +143,8 @@ impl OperationService for Operations {
         let operations = &self.of(&request);
         operations
             .answer("CancelJobs", request, |proto::CancelJobsRequest { route, reason }| async {
-                let cancelled = operations.because(reason)?.cancel_jobs(RouteName::new(route)?).await?;
+                let cancelled =
+                    operations.because(reason)?.cancel_jobs(RouteName::required("route", route)?).await?;
                 Ok(proto::CancelJobsResponse { cancelled: cancelled as u64 })
             })
             .await

@@ -138,7 +138,7 @@ pub(super) async fn move_jobs(
 ) -> Answer {
     let from = RouteName::from_field("from", name_in_path(path))?;
     let Destination { to, reason } = parameters(query)?;
-    let to = RouteName::from_field("to", to)?;
+    let to = RouteName::required("to", to)?;
     Ok(json(&MoveJobsResponse::from(api.because(reason)?.move_jobs(from, to).await?)))
 }
 

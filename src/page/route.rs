@@ -80,7 +80,7 @@ async fn cancel_jobs(Path(name): Path<String>, Action(context, form): Action<Cle
 /// Returns what was done.
 async fn moved(context: &Context, name: String, form: Clearing) -> Result<String> {
     let from = RouteName::new(name)?;
-    let to = RouteName::from_field("to", form.to.unwrap_or_default())?;
+    let to = RouteName::required("to", form.to.unwrap_or_default())?;
     let service = because(context, form.reason)?;
     let Moved { moved, cancelled } = service.move_jobs(from.clone(), to.clone()).await?;
     let done = format!("Moved {} of {from} to {to}.", count(moved as u64, "job", "jobs"));

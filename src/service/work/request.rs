@@ -253,7 +253,10 @@ fn check_max_jobs(max_jobs: u32) -> Result<usize> {
     match max_jobs as usize {
         0 => Ok(DEFAULT_JOBS),
         jobs if jobs <= MAX_JOBS => Ok(jobs),
-        _ => Err(Error::invalid("max_jobs", format_args!("must be a number from 1 to {MAX_JOBS}"))),
+        _ => Err(Error::invalid(
+            "max_jobs",
+            format_args!("must be from 0 to {MAX_JOBS}; 0 means {DEFAULT_JOBS}"),
+        )),
     }
 }
 

@@ -287,6 +287,8 @@ async fn jobs_of_a_route_in_the_settings_are_not_moved_or_cancelled(
     ] {
         hookbox.rest.post(path).await.refused_field(field);
     }
+    let problem = hookbox.rest.post("/v1/routes/orders/move").await.refused_field("to");
+    assert_eq!(problem["detail"], "`to` is missing");
 }
 
 #[rstest]

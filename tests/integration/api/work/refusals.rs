@@ -89,6 +89,9 @@ async fn a_wrong_member_is_named() {
     }
     let longest = outcome(json!({ "lease": LEASE, "failed": { "retry_after": "30d" } }));
     assert_eq!(call(&hookbox.rest, "finish", &longest).await.status, 200);
+    let many = asked(&json!({ "max_jobs": 101 }));
+    let problem = call(&hookbox.rest, "lease", &many).await.refused_field("max_jobs");
+    assert_eq!(problem["detail"], "`max_jobs` must be from 0 to 100; 0 means 10");
 }
 
 #[tokio::test]
