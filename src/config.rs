@@ -228,7 +228,7 @@ impl Config {
         let shutdown_grace = read.duration("shutdown_grace", Duration::ZERO..=parse::DAY);
         let (routes, read_routes) = routes?;
         let (http_addr, grpc_addr): (SocketAddr, SocketAddr) = (http_addr?, grpc_addr?);
-        let is_local = http_addr.ip().is_loopback() && grpc_addr.ip().is_loopback();
+        let is_local = [http_addr, grpc_addr].into_iter().all(protection::is_loopback);
         Some(Self {
             database: database?,
             http_addr,

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio::net::{TcpListener, TcpSocket};
@@ -132,7 +133,10 @@ fn settings_reader(
     at_start: Layers,
     config: &Config,
 ) -> Arc<ReadSettings> {
-    let (has_tls, needed_certificates) = (config.tls.is_some(), config.needs_certificates());
+    let has_tls = config.tls.is_some();
+    // Whether all settings since the start have needed certificates. Connections that were opened without a certificate of
+    // the client stay open.
+    let always_needed_certificates = AtomicBool::new(config.needs_certificates());
     // The settings file that was read last. It keeps its path, because it is named by a flag or has the default name.
     let known_file = at_start.file().map_or_else(OnceLock::new, |file| OnceLock::from(file.to_owned()));
     Arc::new(move || {
@@ -144,11 +148,16 @@ fn settings_reader(
                  it back and reload, or restart hookbox to go on without it"
             ));
         }
-        // Hookbox still listens on the addresses of the start, and connections that were opened without a certificate of
-        // the client stay open.
-        let listening = Listening { at: &at_start, needs_certificates: needed_certificates };
+        // Hookbox still listens on the addresses of the start.
+        let listening = Listening {
+            at: &at_start,
+            needs_certificates: always_needed_certificates.load(Ordering::SeqCst),
+            has_started: true,
+        };
         let config = Config::protected(&layers, &known_handlers(&own), listening)
             .map_err(|mistakes| mistakes.to_string())?;
+        // Also if the store then refuses these settings: whether it does is not known here.
+        always_needed_certificates.fetch_and(config.needs_certificates(), Ordering::SeqCst);
         if let Some(file) = layers.file() {
             known_file.get_or_init(|| file.to_owned());
         }

@@ -216,6 +216,20 @@ fn settings_formatted_with_debug_show_no_password() {
 }
 
 #[test]
+fn shutdown_waits_only_where_other_machines_can_send_requests() {
+    for (address, delay) in [
+        ("127.0.0.1:8080", Duration::ZERO),
+        ("[::1]:8080", Duration::ZERO),
+        ("[::ffff:127.0.0.1]:8080", Duration::ZERO),
+        ("0.0.0.0:8080", Duration::from_secs(5)),
+        ("[::ffff:10.0.0.7]:8080", Duration::from_secs(5)),
+    ] {
+        let layers = Layers::read(None, [], [("http_addr", address.to_owned())]).unwrap();
+        assert_eq!(Config::new(&layers, HANDLERS).unwrap().shutdown_delay, delay, "{address}");
+    }
+}
+
+#[test]
 fn numbers_may_be_written_in_every_way_of_toml() {
     let place = Place::new(&[]);
     write(&place, "max_backlog = 1_000\nmax_attempts = 0x10\n[[routes]]\nname = \"a\"\nconcurrency = 1_6\n");

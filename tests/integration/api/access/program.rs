@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 
 use hookbox::internals::access::Digest;
 use nix::sys::signal::Signal;
+use rstest::rstest;
 
 use super::{EVERY_ROLE, secret, token};
 use crate::api::harness::process::Place;
@@ -88,16 +89,31 @@ fn reload_sends_no_token_while_a_name_in_the_file_is_unknown() {
     }
 }
 
+#[rstest]
+#[case::with_nothing_instead("")]
+// It takes effect with a restart.
+#[case::with_allow_anonymous_instead("allow_anonymous = true\n")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reload_cannot_leave_a_public_address_without_a_token() {
+async fn a_reload_cannot_leave_a_public_address_without_a_token(#[case] later: &str) {
     let place = public(&[]);
     write(&place, &token("one", EVERY_ROLE));
     let process = place.serve().await;
-    write(&place, "");
+    write(&place, later);
     let one = process.rest.with_token(&secret("one"));
     one.post("/v1/settings/reload").await.problem(422, "SETTINGS_INVALID");
     assert_eq!(one.get("/v1/stats").await.status, 200);
     process.rest.get("/v1/stats").await.problem(401, "UNAUTHENTICATED");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn allow_anonymous_of_the_start_counts_until_a_restart() {
+    let place = public(&[]);
+    write(&place, "allow_anonymous = true\n");
+    let process = place.serve().await;
+    write(&place, "");
+    let reloaded = process.rest.post("/v1/settings/reload").await;
+    assert_eq!(reloaded.status, 200, "{}", reloaded.text);
+    assert_eq!(reloaded.json()["needs_restart"], serde_json::json!(["allow_anonymous"]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

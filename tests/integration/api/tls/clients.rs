@@ -52,12 +52,37 @@ async fn a_reload_cannot_let_others_in_without_a_certificate_and_a_token(
     assert_eq!(refused.status().as_u16(), 422);
     let problem = refused.text().await.expect("a problem");
     assert!(problem.contains("http_addr = "), "{problem}");
+    assert!(problem.contains("only if hookbox has had one since its start"), "{problem}");
 
     let stats = known.get(url("/v1/stats")).bearer_auth(secret("one")).send().await.expect("answers");
     assert_eq!(stats.status().as_u16(), 200);
     let stranger = authority.sender(&["http/1.1"]);
     let stats = stranger.get(url("/v1/stats")).send().await;
     assert!(!stats.is_ok_and(|stats| stats.status().as_u16() == 200));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_ca_that_was_gone_for_a_while_does_not_take_the_place_of_the_last_token() {
+    let (place, authority) = public(&format!("{SETTINGS}{CLIENT_CA}"));
+    let process = place.start();
+    process.wait_for_log("hookbox is ready").await;
+    let url = |path: &str| format!("https://localhost:{}{path}", place.http_port());
+    let known = sender(authority.client(Some(&authority.issue()), &["h2"]));
+    let reload = async |settings: &str| {
+        std::fs::write(place.path("hookbox.toml"), format!("{SETTINGS}{settings}")).expect("is written");
+        let reload = known.post(url("/v1/settings/reload")).bearer_auth(secret("one"));
+        reload.send().await.expect("answers").status().as_u16()
+    };
+    assert_eq!(reload(&token("one", EVERY_ROLE)).await, 200);
+    // Over HTTP/2, all its requests take the same connection.
+    let stranger = authority.sender(&["h2"]);
+    let asked = async || stranger.get(url("/v1/stats")).send().await.expect("answers").status().as_u16();
+    assert_eq!(asked().await, 401);
+    assert_eq!(reload(CLIENT_CA).await, 422);
+    assert_eq!(asked().await, 401);
+    let both = format!("{CLIENT_CA}{}", token("one", EVERY_ROLE));
+    assert_eq!(reload(&both).await, 200, "there is a token");
+    assert_eq!(asked().await, 401, "its connection was open before");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
