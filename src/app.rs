@@ -105,7 +105,7 @@ pub async fn run(
         }
     };
     let loaded = config.tls.as_ref().map(|tls| tls.loaded.clone());
-    let certificates = loaded.map(|loaded| Arc::new(Certificates::new(loaded)));
+    let certificates = loaded.map(|loaded| Arc::new(Certificates::new(loaded, Arc::clone(&clock))));
     let (leaving, stopping) = (Arc::new(CancellationToken::new()), Arc::new(CancellationToken::new()));
     let backlog = BacklogLevels::new(config.max_backlog, config.backlog_alert);
     let (parts, service) = Parts::start(

@@ -6,6 +6,7 @@ mod certificates;
 mod files;
 mod own;
 mod roots;
+mod unusable;
 
 use std::sync::Arc;
 

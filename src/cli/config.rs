@@ -1,5 +1,6 @@
 //! `hookbox config` prints the settings in force; `hookbox config check` prints every mistake in them.
 
+use std::fmt;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -9,7 +10,9 @@ use super::Failure;
 use super::output::print;
 use super::settings::SettingFlags;
 use crate::app::known_handlers;
+use crate::clock::SystemClock;
 use crate::config::{Config, Listening};
+use crate::domain::clock::Clock as _;
 use crate::worker::handler::Registry;
 
 /// The options of `hookbox config`.
@@ -36,11 +39,12 @@ impl Show {
             None => (self.flags, false),
         };
         let layers = flags.layers()?;
-        // If standard error is closed, the warnings are lost.
-        layers.warnings().iter().for_each(|warning| drop(writeln!(std::io::stderr(), "warning: {warning}")));
+        layers.warnings().iter().for_each(warn);
         let handlers = known_handlers(own);
         if is_check {
             let config = Config::protected(&layers, &handlers, Listening::from_start(&layers))?;
+            let not_valid = config.tls.as_ref().and_then(|tls| tls.loaded.not_valid(SystemClock.now()));
+            not_valid.iter().for_each(warn);
             let counted = |count: usize, what: &str| {
                 let plural = if count == 1 { "" } else { "s" };
                 format!("{count} {what}{plural}")
@@ -54,4 +58,9 @@ impl Show {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn warn(warning: impl fmt::Display) {
+    // If standard error is closed, the warning is lost.
+    drop(writeln!(std::io::stderr(), "warning: {warning}"));
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 
 use super::Loaded;
+use crate::domain::clock::Clock;
 
 /// How often to look for changes of the files.
 pub const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -16,6 +17,7 @@ pub struct Certificates {
     in_force: RwLock<Loaded>,
     /// What was wrong with the files at the last look, so that it is logged once.
     problem: Mutex<Option<String>>,
+    clock: Arc<dyn Clock>,
 }
 
 /// TLS of one port.
@@ -27,9 +29,9 @@ pub struct PortTls {
 
 impl Certificates {
     /// Puts a certificate in force.
-    pub fn new(loaded: Loaded) -> Self {
-        log_in_force(&loaded, "TLS is on");
-        Self { in_force: RwLock::new(loaded), problem: Mutex::default() }
+    pub fn new(loaded: Loaded, clock: Arc<dyn Clock>) -> Self {
+        log_in_force(&loaded, "TLS is on", &*clock);
+        Self { in_force: RwLock::new(loaded), problem: Mutex::default(), clock }
     }
 
     /// TLS of the port of REST: HTTP/2 and HTTP/1.1.
@@ -55,7 +57,8 @@ impl Certificates {
         }
         *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = None;
         if !in_force.is_same(&loaded) {
-            log_in_force(&loaded, "the certificate of TLS has changed; new connections use it");
+            let message = "the certificate of TLS has changed; new connections use it";
+            log_in_force(&loaded, message, &*self.clock);
             *in_force = loaded;
         }
     }
@@ -94,11 +97,14 @@ impl PortTls {
     }
 }
 
-fn log_in_force(loaded: &Loaded, message: &str) {
+fn log_in_force(loaded: &Loaded, message: &str, clock: &dyn Clock) {
     tracing::info!(
         cert = %loaded.files.cert.display(),
         not_after = loaded.not_after.map(tracing::field::display),
         client_ca = loaded.files.client_ca.as_ref().map(|path| tracing::field::display(path.display())),
         "{message}"
     );
+    if let Some(problem) = loaded.not_valid(clock.now()) {
+        tracing::warn!(error = problem, "the certificate of TLS in force is not valid now");
+    }
 }

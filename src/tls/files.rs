@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -14,12 +14,16 @@ use sha2::{Digest as _, Sha256};
 use x509_cert::der::Decode as _;
 
 use super::own::OwnOrSigned;
+use super::unusable::{self, Content, USABLE_KEYS};
 use super::{CertificateProblem, provider};
 use crate::bounded_file;
 
 /// The protocols that REST and gRPC offer, the preferred one first.
 const REST_PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
 const GRPC_PROTOCOLS: &[&[u8]] = &[b"h2"];
+
+/// What may be before text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The PEM files that the settings name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +68,8 @@ pub struct Loaded {
     pub(super) key: Arc<CertifiedKey>,
     pub(super) rest: Arc<ServerConfig>,
     pub(super) grpc: Arc<ServerConfig>,
+    /// The beginning of the validity of the certificate; none if it cannot be read.
+    pub(super) not_before: Option<Timestamp>,
     /// The end of the validity of the certificate; none if it cannot be read.
     pub(super) not_after: Option<Timestamp>,
 }
@@ -112,14 +118,31 @@ impl Loaded {
             digest.update((file.pem.len() as u64).to_be_bytes());
             digest.update(&file.pem);
         }
+        let [not_before, not_after] = key.cert.first().map_or([None, None], validity);
         Ok(Self {
             files: files.clone(),
             digest: digest.finalize().into(),
             rest: offering(REST_PROTOCOLS),
             grpc: offering(GRPC_PROTOCOLS),
-            not_after: key.cert.first().and_then(not_after),
+            not_before,
+            not_after,
             key,
         })
+    }
+
+    /// What is wrong with the certificate at this time; none if it is valid then.
+    pub fn not_valid(&self, now: Timestamp) -> Option<String> {
+        let cert = self.files.cert.display();
+        if let Some(until) = self.not_after.filter(|until| *until < now) {
+            Some(format!(
+                "the certificate in {cert} has expired: it was valid until {until}; clients refuse it"
+            ))
+        } else {
+            let from = self.not_before.filter(|from| now < *from)?;
+            Some(format!(
+                "the certificate in {cert} is not valid before {from}; clients refuse it until then"
+            ))
+        }
     }
 
     /// Whether both were read from the same files with the same content.
@@ -138,8 +161,10 @@ struct PemFile<'a> {
 impl<'a> PemFile<'a> {
     fn read(member: Member, path: &'a Path) -> Result<Self, LoadError> {
         let mut file = Self { member, path, pem: Vec::new() };
-        file.pem = bounded_file::read(path, bounded_file::PEM_BYTES)
+        let bytes = bounded_file::read(path, bounded_file::PEM_BYTES)
             .map_err(|error| file.wrong(format_args!("it cannot be read: {error}")))?;
+        // Some editors put it there, and the parser then overlooks the first section.
+        file.pem = bytes.strip_prefix(BYTE_ORDER_MARK).map(<[u8]>::to_vec).unwrap_or(bytes);
         Ok(file)
     }
 
@@ -151,12 +176,16 @@ impl<'a> PemFile<'a> {
     fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, LoadError> {
         let certificates = CertificateDer::pem_slice_iter(&self.pem)
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| self.wrong(format_args!("it is not valid PEM: {error}")))?;
+            .map_err(|error| self.unusable(Content::Certificates, &error))?;
         if certificates.is_empty() {
-            Err(self.wrong("there is no certificate in it"))
+            Err(self.unusable(Content::Certificates, &pem::Error::NoItemsFound))
         } else {
             Ok(certificates)
         }
+    }
+
+    fn unusable(&self, content: Content, error: &pem::Error) -> LoadError {
+        self.wrong(unusable::problem(self.path, &self.pem, content, error))
     }
 
     /// The certificates in the file as those that are trusted.
@@ -172,16 +201,23 @@ impl<'a> PemFile<'a> {
 
 fn certified_key(cert: &PemFile<'_>, key: &PemFile<'_>) -> Result<CertifiedKey, LoadError> {
     let chain = cert.certificates()?;
-    let private = PrivateKeyDer::from_pem_slice(&key.pem).map_err(|error| {
-        key.wrong(format_args!("there is no private key without a passphrase in it: {error}"))
-    })?;
+    let private =
+        PrivateKeyDer::from_pem_slice(&key.pem).map_err(|error| key.unusable(Content::Key, &error))?;
+    // The error says only that it is none of these.
     let private = provider()
         .key_provider
         .load_private_key(private)
-        .map_err(|error| key.wrong(format_args!("its key cannot be used: {error}")))?;
+        .map_err(|_| key.wrong(format_args!("its key cannot be used: it must be {USABLE_KEYS}")))?;
     let certified = CertifiedKey::new(chain, private);
     match certified.keys_match() {
         Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
+        Err(rustls::Error::InconsistentKeys(_)) if fits_a_later_one(&certified) => {
+            let key = key.path.display();
+            Err(cert.wrong(format_args!(
+                "its certificates are in the wrong order: the one of the key in {key} has to be the first, then the one \
+                 that signed it"
+            )))
+        }
         Err(rustls::Error::InconsistentKeys(_)) => {
             let cert = cert.path.display();
             Err(key.wrong(format_args!("its key does not fit the first certificate in {cert}")))
@@ -194,8 +230,21 @@ fn certified_key(cert: &PemFile<'_>, key: &PemFile<'_>) -> Result<CertifiedKey, 
     }
 }
 
-fn not_after(certificate: &CertificateDer<'static>) -> Option<Timestamp> {
-    let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
-    let seconds = certificate.tbs_certificate.validity.not_after.to_unix_duration().as_secs();
-    Timestamp::from_second(i64::try_from(seconds).ok()?).ok()
+/// Whether the key fits a certificate after the first one.
+fn fits_a_later_one(certified: &CertifiedKey) -> bool {
+    let fits = |certificate: &CertificateDer<'static>| {
+        let alone = CertifiedKey::new(vec![certificate.clone()], Arc::clone(&certified.key));
+        alone.keys_match().is_ok()
+    };
+    certified.cert.iter().skip(1).any(fits)
+}
+
+/// The first and the last moment at which a certificate is valid; none for one that cannot be read.
+fn validity(certificate: &CertificateDer<'static>) -> [Option<Timestamp>; 2] {
+    let Ok(certificate) = x509_cert::Certificate::from_der(certificate) else { return [None, None] };
+    let validity = certificate.tbs_certificate.validity;
+    [validity.not_before, validity.not_after].map(|time| {
+        let seconds = i64::try_from(time.to_unix_duration().as_secs()).ok()?;
+        Timestamp::from_second(seconds).ok()
+    })
 }

@@ -46,11 +46,23 @@ impl Authority {
 
     /// A certificate for these names.
     pub(crate) fn issue_for(&self, names: &[&str]) -> Issued {
+        self.issue_with(names, |_| ())
+    }
+
+    fn issue_with(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Issued {
         let key = KeyPair::generate().expect("a key");
         let names = names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let params = CertificateParams::new(names).expect("names");
+        let mut params = CertificateParams::new(names).expect("names");
+        change(&mut params);
         let cert = params.signed_by(&key, &self.0).expect("is signed");
         Issued { cert: cert.pem(), key: key.serialize_pem() }
+    }
+
+    /// A certificate for this machine that expired in 2021.
+    pub(crate) fn issue_expired(&self) -> Issued {
+        self.issue_with(&["localhost", "127.0.0.1"], |params| {
+            params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        })
     }
 
     /// A client that trusts this authority, shows a certificate, and offers these protocols.

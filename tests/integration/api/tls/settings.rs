@@ -7,20 +7,33 @@ use crate::api::harness::eventually;
 use crate::api::harness::process::Place;
 use crate::support::tls::{Authority, SETTINGS};
 
+/// Encrypted keys, without the rest of their content.
+const PKCS_1: &str = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,0A\n\nMAA=\n\
+    -----END RSA PRIVATE KEY-----\n";
+const PKCS_8: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n";
+
 /// A place with two certificates: `server.pem` and `server.key`, and a key that fits another one in `other.key`.
 fn place(settings: &str) -> Place {
     let place = Place::new(&[]);
     let authority = Authority::new();
-    authority.issue().write(&place.path(""));
+    let issued = authority.issue();
+    issued.write(&place.path(""));
     let other = authority.issue();
     for (name, text) in [
         ("other.key", other.key.as_str()),
         ("authority.pem", &authority.pem()),
+        ("reversed.pem", &format!("{}{}", authority.pem(), issued.cert)),
+        ("cut.pem", issued.cert.split_once("-----END").expect("an end").0),
+        ("marked.pem", &format!("\u{feff}{}", issued.cert)),
+        ("pkcs1.key", PKCS_1),
+        ("pkcs8.key", PKCS_8),
+        ("unknown.key", "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"),
         ("empty.pem", ""),
         ("hookbox.toml", settings),
     ] {
         std::fs::write(place.path(name), text).expect("is written");
     }
+    std::fs::write(place.path("server.der"), issued.der()).expect("is written");
     place
 }
 
@@ -41,7 +54,34 @@ fn place(settings: &str) -> Place {
 )]
 #[case::no_key(
     "[tls]\ncert = \"server.pem\"\nkey = \"server.pem\"",
-    "but there is no private key without a passphrase in it"
+    "but there is no private key in it; it should have the line `-----BEGIN PRIVATE KEY-----`"
+)]
+#[case::encrypted_key(
+    "[tls]\ncert = \"server.pem\"\nkey = \"pkcs8.key\"",
+    "hookbox.toml:3:7: tls.key = \"pkcs8.key\" is not allowed: it must be the path of a PEM file with the private key \
+     of the certificate, but its private key is encrypted, and hookbox has no passphrase for it; write it without one: \
+     `openssl pkey -in pkcs8.key -out NEW_FILE`"
+)]
+#[case::encrypted_key_of_pkcs_1(
+    "[tls]\ncert = \"server.pem\"\nkey = \"pkcs1.key\"",
+    "but its private key is encrypted"
+)]
+#[case::key_of_another_kind(
+    "[tls]\ncert = \"server.pem\"\nkey = \"unknown.key\"",
+    "but its key cannot be used: it must be RSA with 2048 to 4096 bits, ECDSA with the curve P-256 or P-384, or Ed25519"
+)]
+#[case::cut_off(
+    "[tls]\ncert = \"cut.pem\"\nkey = \"server.key\"",
+    "but it is cut off: the line `-----END CERTIFICATE-----` is missing"
+)]
+#[case::der(
+    "[tls]\ncert = \"server.der\"\nkey = \"server.key\"",
+    "but it is DER, not PEM; convert it: `openssl x509 -inform DER -in server.der -out NEW_FILE`"
+)]
+#[case::wrong_order(
+    "[tls]\ncert = \"reversed.pem\"\nkey = \"server.key\"",
+    "hookbox.toml:2:8: tls.cert = \"reversed.pem\" is not allowed: it must be the path of a PEM file with a \
+     certificate, but its certificates are in the wrong order: the one of the key in server.key has to be the first"
 )]
 #[case::another_key(
     "[tls]\ncert = \"server.pem\"\nkey = \"other.key\"",
@@ -76,6 +116,44 @@ fn config_prints_the_paths_with_their_origins_and_the_output_is_read_back() {
     assert!(!shown.contains("PRIVATE"), "{shown}");
     std::fs::write(place.path("hookbox.toml"), shown).expect("is written");
     assert_eq!(place.run(&["config", "check"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_byte_order_mark_before_the_certificate_does_no_harm() {
+    let place = place("[tls]\ncert = \"marked.pem\"\nkey = \"server.key\"");
+    let ended = place.run(&["config", "check"]);
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!((ended.status.code(), &*told), (Some(0), ""));
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_expired_is_warned_of_at_the_check_at_the_start_and_at_a_change() {
+    const LINE: &str = "the certificate of TLS in force is not valid now";
+    let (place, authority) = (place(SETTINGS), Authority::new());
+    authority.issue_expired().write(&place.path(""));
+    let ended = place.run(&["config", "check"]);
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(0), "{told}");
+    let warning =
+        "warning: the certificate in server.pem has expired: it was valid until 2021-01-01T00:00:00Z";
+    assert!(told.contains(warning), "{told}");
+
+    let process = place.start();
+    process.wait_for_log("hookbox is ready").await;
+    assert!(process.log().contains(LINE), "{}", process.log());
+    authority.issue().write(&place.path(""));
+    let has_changed = |times: usize| {
+        let changes = process.log().matches("the certificate of TLS has changed").count();
+        (changes == times).then_some(())
+    };
+    process.signal(Signal::SIGHUP);
+    eventually("the certificate that is valid", || async { has_changed(1) }).await;
+    authority.issue_expired().write(&place.path(""));
+    process.signal(Signal::SIGHUP);
+    eventually("the certificate that has expired", || async { has_changed(2) }).await;
+    let warned = || async { (process.log().matches(LINE).count() == 2).then_some(()) };
+    eventually("the second warning", warned).await;
+    assert_eq!(process.terminate().await, Some(0));
 }
 
 #[rstest]
