@@ -33,7 +33,7 @@ macro_rules! reasons {
                 match self { $(Self::$variant => $text,)* }
             }
 
-            /// One line for people, the same for all errors with this reason.
+            /// One line for people, the same for all errors with this reason. So it has to fit each of them.
             pub const fn title(self) -> &'static str {
                 match self { $(Self::$variant => $title,)* }
             }
@@ -51,8 +51,9 @@ reasons! {
         InvalidField = "INVALID_FIELD", "A field is missing or its value is not allowed";
         /// The key was used for another webhook of the same source.
         KeyReused = "IDEMPOTENCY_KEY_REUSED", "The idempotency key was used for another webhook";
-        /// No webhook has this id or key; it was never accepted, or was removed. In quarantine it has no key.
-        WebhookNotFound = "WEBHOOK_NOT_FOUND", "There is no such webhook";
+        /// No webhook has this id or key; it was never accepted, or was removed. In quarantine it has no key. Or its body was
+        /// removed.
+        WebhookNotFound = "WEBHOOK_NOT_FOUND", "There is no such webhook, or its body is gone";
         /// The status of the webhook or job does not allow the operation.
         WrongStatus = "WRONG_STATUS", "The status does not allow this";
         /// The route is neither in the settings nor in the store, or the webhook has no job of it.
@@ -75,10 +76,10 @@ reasons! {
         SettingsInvalid = "SETTINGS_INVALID", "The settings have mistakes";
         /// The source is over its rate limit.
         RateLimited = "RATE_LIMITED", "The source sends more than its rate limit allows";
-        /// As many jobs are unfinished as `max_backlog` allows, or too many requests wait to be stored.
-        BacklogFull = "BACKLOG_FULL", "The backlog is full";
-        /// The store cannot be written or read now.
-        StoreUnavailable = "STORE_UNAVAILABLE", "The store is not available";
+        /// As many jobs are unfinished as `max_backlog` allows, or too many requests arrive or wait to be stored.
+        BacklogFull = "BACKLOG_FULL", "There is no room for it at the moment";
+        /// The store cannot be written or read now, or a limit of what is done at the same time is reached.
+        StoreUnavailable = "STORE_UNAVAILABLE", "Not available at the moment";
         /// The process is stopping.
         ShuttingDown = "SHUTTING_DOWN", "The server is shutting down";
         /// The body is larger than allowed.

@@ -36,6 +36,7 @@ fn refused(answer: &Answer, detail: &str) {
     let problem = answer.problem(503, "STORE_UNAVAILABLE");
     assert_eq!(answer.header("retry-after"), "1");
     assert!(problem["detail"].as_str().unwrap().starts_with(detail), "{problem}");
+    assert_eq!(problem["title"], "Not available at the moment", "the store is not at fault");
 }
 
 /// Checks that the token `one` has its share, over gRPC.
