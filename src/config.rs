@@ -44,7 +44,7 @@ pub use self::settings::{
 pub use self::sources::Sources;
 pub use self::tls::Tls;
 use self::tokens::ReadToken;
-pub use self::tokens::wrong_token_name;
+pub use self::tokens::{ADMIN, wrong_token_name};
 pub use self::transfer::{transfer_from, transfer_to, transfer_to_setting};
 use crate::access::Tokens;
 use crate::domain::handler::Simulate;

@@ -153,7 +153,10 @@ fn is_logged(metadata: &Metadata<'_>) -> bool {
     let shows_payloads = metadata.target().starts_with("tokio_postgres") && *metadata.level() > Level::INFO;
     // What the exporter of traces says, `traces` logs at most once a second.
     let is_of_exporter = metadata.target().starts_with("opentelemetry");
-    metadata.is_event() && !shows_payloads && !is_of_exporter && !is_warning_about_client(metadata)
+    // Beside each message, they show where on the machine of the build the code of rustls was.
+    let shows_paths = metadata.target().starts_with("rustls") && *metadata.level() > Level::INFO;
+    let is_of_library = shows_payloads || shows_paths || is_of_exporter || is_warning_about_client(metadata);
+    metadata.is_event() && !is_of_library
 }
 
 /// Whether it is a warning of h2 about a client. Clients decide how many there are, by breaking the protocol.

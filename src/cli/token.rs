@@ -11,7 +11,7 @@ use rand::rngs::SysRng;
 use super::Failure;
 use super::output::print;
 use crate::access::{Digest, Role};
-use crate::config::wrong_token_name;
+use crate::config::{ADMIN, wrong_token_name};
 
 /// What tokens begin with, so that people and scanners for leaked secrets recognise them.
 const PREFIX: &str = "hbx_";
@@ -39,9 +39,15 @@ impl Make {
         let digest = Digest::of(token.as_bytes()).to_hex();
         let roles = self.roles.iter().map(|role| format!("\"{role}\"")).collect::<Vec<_>>().join(", ");
         let name = self.name;
+        let hint = if name == ADMIN {
+            "# Where admin_token is set, this name is taken, because logs use it for that token: choose another --name.\n"
+        } else {
+            ""
+        };
         print(format_args!(
             "{token}\n\n\
-             # Keep the token above: it is not shown again. Add these lines to hookbox.toml, then `hookbox reload`:\n\n\
+             # Keep the token above: it is not shown again. Add these lines to hookbox.toml, then `hookbox reload`:\n\
+             {hint}\n\
              [tokens.{name}]\nsha256 = \"{digest}\"\nroles = [{roles}]\n"
         ))?;
         Ok(ExitCode::SUCCESS)

@@ -11,8 +11,8 @@ use crate::domain::route::MAX_ROUTE_CHARS;
 use crate::domain::secret::{HIDDEN, Secret};
 use crate::routes::glob::{Names, check_route, check_source};
 
-/// The name in logs of a caller with `admin_token`.
-const ADMIN: &str = "admin";
+/// The name in logs of a caller with `admin_token`. No token can have it while `admin_token` is set.
+pub const ADMIN: &str = "admin";
 
 /// The fewest bytes of `admin_token`. It is hard to guess only if it is random, too.
 const MIN_ADMIN_TOKEN_BYTES: usize = 16;

@@ -144,6 +144,18 @@ async fn hookbox_token_prints_a_token_and_its_settings() {
     }
 }
 
+#[test]
+fn hookbox_token_says_that_the_name_admin_is_taken_where_admin_token_is_set() {
+    let place = Place::new(&[]);
+    for (name, is_told) in [("admin", true), ("ci", false)] {
+        let ended = place.run(&["token", "--name", name]);
+        let told = String::from_utf8(ended.stdout).unwrap();
+        assert_eq!(told.contains("# Where admin_token is set"), is_told, "{told}");
+        write(&place, told.split_once('\n').unwrap().1);
+        assert_eq!(place.run(&["config", "check"]).status.code(), Some(0), "{told}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tokens_are_shown_nowhere_and_the_log_names_the_actor() {
     let place = Place::new(&[

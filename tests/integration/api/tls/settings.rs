@@ -172,6 +172,18 @@ async fn health_and_reload_ask_over_tls(#[case] members: &str) {
     assert_eq!(process.terminate().await, Some(0));
 }
 
+#[tokio::test]
+async fn the_level_debug_shows_nothing_of_the_machine_of_the_build() {
+    let mut place = place(SETTINGS);
+    place.set("HOOKBOX_LOG", "debug");
+    let process = place.start();
+    process.wait_for_log("hookbox is ready").await;
+    assert_eq!(place.run(&["health"]).status.code(), Some(0));
+    let log = process.log();
+    assert!(!log.contains("rustls::"), "{log}");
+    assert_eq!(process.terminate().await, Some(0));
+}
+
 #[rstest]
 #[case::only_the_server_has_it(SETTINGS, "", "no HTTP answer from http://127.0.0.1:")]
 #[case::only_the_settings_have_it("", SETTINGS, "no TLS at https://127.0.0.1:")]
