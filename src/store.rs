@@ -20,6 +20,7 @@ pub(crate) mod outcomes;
 pub mod postgres;
 mod pulled;
 mod ready;
+mod refusals;
 mod replays;
 mod rule;
 pub mod sqlite;

@@ -33,6 +33,7 @@ mod mark;
 mod memory;
 mod open_error;
 mod operations;
+mod owner;
 mod pauses;
 #[cfg(test)]
 mod plans;
@@ -79,6 +80,7 @@ use self::writer::WriterHandle;
 use super::Store;
 use super::changes::Changes;
 use super::interrupted::TakeOver;
+use super::refusals::Refusals;
 use super::wakes::Wakes;
 use crate::domain::clock::Clock;
 use crate::domain::error::{Error, Result};
@@ -115,6 +117,7 @@ pub struct SqliteStore {
     changes: Arc<Changes>,
     wakes: Arc<Wakes>,
     log: Arc<wal::Log>,
+    refusals: Arc<Refusals>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     /// The lead of the time of day by which leases go; see [`set_back::lead`].
@@ -166,6 +169,7 @@ impl SqliteStore {
         let committed = Arc::new(Committed::default());
         committed.publish_all(&memory);
         let changes = Arc::new(Changes::default());
+        let refusals = Arc::new(Refusals::default());
         let wakes = Arc::new(Wakes::default());
         let lead = Arc::new(AtomicI64::new(set_back::lead(clock.as_ref())));
         let context = Context {
@@ -180,6 +184,7 @@ impl SqliteStore {
             changes: Arc::clone(&changes),
             wakes: Arc::clone(&wakes),
             log: Arc::clone(&log),
+            refusals: Arc::clone(&refusals),
             metrics: Arc::clone(&metrics),
         };
         let (writer, thread) = writer::start(connection, context)?;
@@ -194,6 +199,7 @@ impl SqliteStore {
             changes,
             wakes,
             log,
+            refusals,
             lead,
             step_back: Mutex::default(),
             clock,

@@ -77,6 +77,7 @@ pub(super) struct Batch {
     pub(super) accepts: Vec<accept::Accept>,
     pub(super) commands: Vec<Box<dyn Command>>,
     bytes: usize,
+    has_webhooks: bool,
 }
 
 impl Batch {
@@ -89,14 +90,21 @@ impl Batch {
         self.bytes
     }
 
+    /// Whether it stores webhooks.
+    pub(super) fn has_webhooks(&self) -> bool {
+        self.has_webhooks
+    }
+
     /// Adds a webhook to store.
     pub(super) fn accept(&mut self, accept: accept::Accept) {
+        self.has_webhooks = true;
         self.bytes += accept.bytes();
         self.accepts.push(accept);
     }
 
     /// Adds another command that stores payloads.
     pub(super) fn store(&mut self, storing: Storing) {
+        self.has_webhooks = true;
         self.bytes += storing.bytes;
         self.commands.push(storing.command);
     }
@@ -113,13 +121,18 @@ impl Batch {
 
     /// Each command in a batch of its own.
     pub(super) fn singly(self) -> impl Iterator<Item = Self> {
+        // Of a command it is not known any more whether it stores webhooks.
+        let has_webhooks = self.has_webhooks;
         let accepts = self.accepts.into_iter().map(|accept| {
             let mut single = Self::default();
             single.accept(accept);
             single
         });
-        let commands =
-            self.commands.into_iter().map(|command| Self { commands: vec![command], ..Self::default() });
+        let commands = self.commands.into_iter().map(move |command| Self {
+            commands: vec![command],
+            has_webhooks,
+            ..Self::default()
+        });
         accepts.chain(commands)
     }
 }

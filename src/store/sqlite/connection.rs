@@ -1,8 +1,8 @@
-//! Locks the file, opens and sets up connections to it, and runs missing migrations.
+//! Opens and sets up connections to the file, and runs missing migrations.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use diesel::connection::SimpleConnection;
@@ -12,6 +12,7 @@ use diesel::sqlite::Sqlite;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::open_error::OpenError;
+use super::owner::Owner;
 use crate::store::statement::statement;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -42,48 +43,6 @@ pub(super) const OWNER_ONLY: u32 = 0o600;
 /// The size to which SQLite truncates the WAL file when writing starts over at its beginning.
 const WAL_KEPT_BYTES: u64 = 192 * 1024 * 1024;
 
-/// An exclusive lock of a database file, held until this value is dropped. The kernel also releases the lock
-/// when the process ends, even by a crash.
-#[derive(Debug)]
-pub(super) struct Owner(File);
-
-impl Owner {
-    /// Locks the file itself, so that every name of it has the same lock. SQLite's own locks are of another kind
-    /// and do not conflict. Fails with `Owned` if another process holds the lock.
-    pub(super) fn of(path: &Path) -> Result<Self, OpenError> {
-        let at = |source| OpenError::File { path: path.to_owned(), source };
-        let file = File::options().read(true).write(true).open(path).map_err(at)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self(file)),
-            Err(TryLockError::WouldBlock) => {
-                // Closed only with the process: if this process has the file open as a database too, closing it
-                // here would release SQLite's locks of it (<https://www.sqlite.org/howtocorrupt.html>).
-                std::mem::forget(file);
-                Err(OpenError::Owned(path.to_owned()))
-            }
-            Err(TryLockError::Error(source)) => Err(at(source)),
-        }
-    }
-
-    /// False if the path does not lead to this file any more, because the file was moved, deleted or replaced. True also
-    /// if the path cannot be looked at.
-    pub(super) fn is_at(&self, path: &Path) -> bool {
-        match (std::fs::metadata(path), self.0.metadata()) {
-            (Ok(there), Ok(own)) => (there.dev(), there.ino()) == (own.dev(), own.ino()),
-            (Err(error), _) => error.kind() != ErrorKind::NotFound,
-            (Ok(_), Err(_)) => true,
-        }
-    }
-}
-
-impl Drop for Owner {
-    /// Closing the file would not do: a program that is being started has it open as well, until it begins.
-    fn drop(&mut self) {
-        // Without this, the lock ends when that program begins.
-        let _ = self.0.unlock();
-    }
-}
-
 /// A locked file with all migrations run.
 pub(super) struct OwnedFile {
     /// The canonical path of the file.
@@ -105,6 +64,7 @@ impl OwnedFile {
         claim_file(&path, &mut connection)?;
         set_up_writer(&path, &mut connection)?;
         let applied = migrate(&path, &mut connection)?;
+        owner.note_log(&path);
         Ok(Self { path, connection, owner, applied })
     }
 }
@@ -187,9 +147,12 @@ pub(super) fn open_checkpointer(path: &Path) -> Result<SqliteConnection, OpenErr
         path,
         &mut connection,
         &[
-            "PRAGMA busy_timeout = 0".to_owned(),
+            format!("PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}"),
             "PRAGMA synchronous = FULL".to_owned(),
             "PRAGMA wal_autocheckpoint = 0".to_owned(),
+            // Opens the log: SQLite would delete it when the writer closes its connection after a fault.
+            "SELECT count(*) FROM sqlite_schema".to_owned(),
+            "PRAGMA busy_timeout = 0".to_owned(),
         ],
     )?;
     Ok(connection)
@@ -259,7 +222,7 @@ fn connect(path: &Path) -> Result<SqliteConnection, OpenError> {
         .map_err(|source| OpenError::Connect { path: path.to_owned(), source })
 }
 
-/// Runs each pragma as a statement of its own, because SQLite ignores some pragmas in a text of several
+/// Runs each statement on its own, because SQLite ignores some pragmas in a text of several
 /// statements.
 fn set_up(path: &Path, connection: &mut SqliteConnection, pragmas: &[String]) -> Result<(), OpenError> {
     pragmas

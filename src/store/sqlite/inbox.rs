@@ -85,7 +85,14 @@ impl Inbox for SqliteStore {
     }
 
     async fn probe(&self) -> Result<Probe> {
-        self.writer.run(probe::probe).await
+        let probe = self.writer.run(probe::probe).await?;
+        match self.refusals.current(self.clock.monotonic()) {
+            None => Ok(probe),
+            Some(error) => Err(Error::store_unavailable(
+                "the file can be written, but every webhook was refused for some seconds; the log has the error",
+                error,
+            )),
+        }
     }
 
     fn changes(&self) -> &Changes {

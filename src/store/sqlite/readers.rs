@@ -10,8 +10,9 @@ use diesel::QueryResult;
 use diesel::sqlite::SqliteConnection;
 use tokio::sync::oneshot;
 
-use super::connection::{self, Owner};
+use super::connection;
 use super::open_error::OpenError;
+use super::owner::Owner;
 use crate::domain::error::{Error, Result, message_of_panic};
 
 /// The capacity of the queue of reads. When it is full, reads are refused with `StoreUnavailable`.

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use rand::rngs::SmallRng;
 
 use super::committed::Committed;
-use super::connection::Owner;
 use super::memory::Memory;
+use super::owner::Owner;
 use super::schema::queues;
 use super::time_of_day::{self, NOTED_EVERY};
 use super::{due, rows, wal};
@@ -24,6 +24,7 @@ use crate::domain::route::RouteName;
 use crate::domain::webhook::Source;
 use crate::store::breakers::BreakerChange;
 use crate::store::changes::{Change, Changes};
+use crate::store::refusals::Refusals;
 use crate::store::wakes::Wakes;
 use crate::telemetry::metrics::Metrics;
 
@@ -42,6 +43,8 @@ pub(super) struct Context {
     pub(super) changes: Arc<Changes>,
     pub(super) wakes: Arc<Wakes>,
     pub(super) log: Arc<wal::Log>,
+    /// What the file has refused of the last webhooks.
+    pub(super) refusals: Arc<Refusals>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -63,6 +66,7 @@ impl Context {
             self.wakes.notify();
         }
         if effects.has_arrivals {
+            self.refusals.end(self.clock.monotonic());
             self.changes.arrive();
         }
     }

@@ -16,8 +16,9 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use diesel::sqlite::Sqlite;
 
-use super::connection::{self, Owner};
+use super::connection;
 use super::open_error::OpenError;
+use super::owner::Owner;
 use crate::domain::clock::Signal;
 use crate::domain::error::message_of_panic;
 use crate::store::statement::statement;

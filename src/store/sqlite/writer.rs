@@ -6,9 +6,9 @@
 //!
 //! A command that fails or panics does not fail the others: the writer rolls the batch back and runs its commands
 //! one by one. If the store itself is at fault (disk full, I/O error), all commands of the batch get an error,
-//! and the writer opens a new connection for the next batch. Before each batch it looks whether the file is still at its
-//! path: otherwise the next process would not find what is acknowledged. It keeps its connection to a file that is not,
-//! so that the stop copies the write-ahead log back into that file.
+//! and the writer opens a new connection for the next batch. Before each batch it looks whether the file and its write-ahead
+//! log are still at their paths: otherwise the next process would not find what is acknowledged. It keeps its connection to
+//! files that are not, so that the stop copies the log back into the file.
 
 mod queue;
 
@@ -168,7 +168,7 @@ impl Writer {
             // To the file that this process has locked, wherever that is now.
             Some(connection) => connection,
             None => {
-                check_place(&self.context)?;
+                self.context.owner.check(&self.context.path)?;
                 reopen(&mut self.context)?
             }
         };
@@ -187,8 +187,11 @@ impl Writer {
         });
         match written {
             Ok(effects) => {
-                WRITING.works();
                 self.context.publish(effects);
+                // A small write, such as that of the probe, can fit where no webhook does.
+                if !self.context.refusals.are_in_a_row(self.context.clock.monotonic()) {
+                    WRITING.works();
+                }
                 self.context.metrics.committed(started, batch.len());
                 batch.committed();
                 let Self { connection, context, commits } = self;
@@ -227,7 +230,8 @@ impl Writer {
     /// Runs the batch in one transaction. Returns what to publish after the commit.
     fn transact(&mut self, batch: &mut Batch) -> std::result::Result<Effects, QueryError> {
         let Self { connection, context, .. } = self;
-        check_place(context)?;
+        context.owner.check(&context.path)?;
+        let began = context.clock.monotonic();
         let open = match connection {
             Some(open) => open,
             None => connection.insert(reopen(context)?),
@@ -252,6 +256,12 @@ impl Writer {
                 set_forward::log(step);
             }
         }
+        if let Err(error) = &written
+            && batch.has_webhooks()
+            && is_store_fault(error)
+        {
+            context.refusals.add(began, context.clock.monotonic(), error.to_string());
+        }
         // After a fault of the store, or if the reload fails, the next batch opens a new connection and reloads from it.
         if let Err(error) = &written
             && (is_store_fault(error) || context.reload(open).is_err())
@@ -263,18 +273,6 @@ impl Writer {
 }
 
 static WRITING: Repeated = Repeated::new("the store can be written again");
-
-/// Fails if the file is not at its path any more.
-fn check_place(context: &Context) -> std::result::Result<(), QueryError> {
-    if context.owner.is_at(&context.path) {
-        return Ok(());
-    }
-    let text = format!(
-        "{} was moved, deleted or replaced while hookbox uses it; put it back beside its -wal before hookbox starts again",
-        context.path.display()
-    );
-    Err(QueryError::DatabaseError(DatabaseErrorKind::Unknown, Box::new(text)))
-}
 
 /// Opens a connection after a fault, and reloads the context: a commit that reported an error may be in the
 /// file.

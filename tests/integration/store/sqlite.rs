@@ -6,6 +6,7 @@ mod many;
 mod moved;
 mod opening;
 mod overload;
+mod readiness;
 mod slow;
 mod space;
 mod writing;

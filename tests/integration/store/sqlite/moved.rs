@@ -1,4 +1,4 @@
-//! The file is moved or replaced while a process uses it.
+//! The file or its write-ahead log is moved or replaced while a process uses it.
 
 use std::path::Path;
 
@@ -62,6 +62,46 @@ async fn a_stop_copies_the_log_into_a_file_that_was_moved_or_replaced() {
             inbox.close_and_reopen().await;
             assert_eq!(inbox.everything().await, [stored], "is replaced: {is_replaced}");
         }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_without_its_log_takes_no_writes_until_the_log_is_back() {
+    within_limit(async {
+        let mut inbox = Inbox::<SqliteHarness>::new().await;
+        inbox.accept_new("before").await;
+        let path = inbox.harness().path();
+        let (log, away) = (with_suffix(&path, "-wal"), with_suffix(&path, ".away"));
+        for is_replaced in [false, true] {
+            std::fs::rename(&log, &away).expect("moves");
+            if is_replaced {
+                std::fs::write(&log, "").expect("writes");
+            }
+            assert_eq!(refused(inbox.submit(webhook("after")).await), Reason::StoreUnavailable);
+            let error = inbox.probe().await.expect_err("is not ready");
+            assert!(causes(&error).contains("-wal was moved, deleted or replaced"), "{error:?}");
+
+            std::fs::rename(&away, &log).expect("moves back");
+            inbox.probe().await.expect("is ready");
+        }
+        inbox.accept_new("after").await;
+        inbox.crash_and_reopen().await;
+        assert_eq!(inbox.everything().await.len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_copies_a_log_that_was_deleted_into_the_file() {
+    within_limit(async {
+        let mut inbox = Inbox::<SqliteHarness>::new().await;
+        let stored = inbox.accept_new("before").await;
+        std::fs::remove_file(with_suffix(&inbox.harness().path(), "-wal")).expect("deletes");
+        inbox.probe().await.expect_err("is not ready");
+        inbox.close_and_reopen().await;
+        assert_eq!(inbox.everything().await, [stored]);
+        inbox.probe().await.expect("is ready");
     })
     .await;
 }
