@@ -254,9 +254,9 @@ fn record(span: &Span, status: Option<u16>, sent: &Result<Head, Unanswered>) {
             if !head.status.is_client_error() && !head.status.is_server_error() {
                 return;
             }
-            (head.status.as_str(), None)
+            (head.status.as_str(), Some(head.answered()))
         }
-        Err(Unanswered::Fault(fault)) => (fault.kind, Some(fault.error.as_str())),
+        Err(Unanswered::Fault(fault)) => (fault.kind, Some(fault.error.clone())),
         Err(Unanswered::Stopped) => ("stopped", None),
     };
     span.record("error.type", kind);

@@ -200,7 +200,7 @@ struct Held {
 
 /// Writes the problem document, unless there is a body already, `Retry-After` if another try can help, and
 /// `WWW-Authenticate` if a token is needed, into a response that carries an error. Leaves any other response unchanged.
-/// Logs errors whose reason has a 5xx status.
+/// Logs errors that are answered with a 5xx status, which a source can choose.
 pub(super) fn complete(mut response: Response, instance: &str, trace_id: &str) -> Response {
     let held = response.extensions_mut().remove::<Held>();
     let Some(Held { refused, has_body }) = held else { return response };
@@ -219,7 +219,7 @@ pub(super) fn complete(mut response: Response, instance: &str, trace_id: &str) -
         if error.reason() == Reason::Unauthenticated {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if status_of(error.reason()).is_server_error() {
+        if refused.status().is_server_error() {
             log_unserved(error, trace_id);
         }
     }

@@ -25,7 +25,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> std::result::Result<Self, Refused> {
         let id = name_in_path(Path::from_request_parts(parts, state).await);
-        Ok(Self(id.parse()?))
+        let id = id.parse::<WebhookId>()?;
+        tracing::Span::current().record("hookbox.webhook.id", tracing::field::display(id));
+        Ok(Self(id))
     }
 }
 

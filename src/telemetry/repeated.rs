@@ -56,9 +56,14 @@ impl Repeated {
         }
     }
 
+    /// Whether it has happened, and is not known to be over.
+    pub fn is_failing(&self) -> bool {
+        self.is_failing.load(Ordering::Relaxed)
+    }
+
     /// Notes a success. Logs that the fault is over, if there was one and it has not happened for a second.
     pub fn works(&self) {
-        if !self.is_failing.load(Ordering::Relaxed) {
+        if !self.is_failing() {
             return;
         }
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);

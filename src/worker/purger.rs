@@ -84,11 +84,14 @@ impl Purging {
             let purged = self.store.purge(self.retention).await?;
             self.metrics.purged(purged.payloads, purged.webhooks);
             let actions = self.store.purge_actions(self.actions).await?;
-            Ok::<_, Error>(purged.more || actions > 0)
+            let has_removed = purged.payloads > 0 || purged.webhooks > 0 || actions > 0;
+            Ok::<_, Error>((purged.more || actions > 0, has_removed))
         };
         match purging.await {
-            Ok(more) => {
-                PURGES.works();
+            Ok((more, has_removed)) => {
+                if PURGES.is_failing() && self.could_remove(has_removed).await {
+                    PURGES.works();
+                }
                 more.then(|| (took.elapsed() * PAUSE_FACTOR).max(SHORTEST_PAUSE))
             }
             Err(error) => {
@@ -98,5 +101,55 @@ impl Purging {
                 None
             }
         }
+    }
+
+    /// Whether a purge that succeeded shows that something can be removed. One that had nothing to remove writes nothing,
+    /// so it succeeds on a full disk, too.
+    async fn could_remove(&self, has_removed: bool) -> bool {
+        has_removed || self.store.probe().await.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use diesel::connection::SimpleConnection as _;
+    use diesel::prelude::*;
+    use diesel::sqlite::SqliteConnection;
+
+    use super::*;
+    use crate::domain::clock::ManualClock;
+    use crate::domain::policy::Policies;
+    use crate::store::sqlite::{Options, SqliteStore};
+
+    #[tokio::test]
+    async fn a_purge_of_nothing_ends_no_fault_while_the_store_cannot_be_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("inbox.db");
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(jiff::Timestamp::UNIX_EPOCH));
+        let policies = Arc::new(Policies::new([]));
+        let options = Options { path: path.clone(), max_backlog: 1, policies, seed: 1 };
+        let store = SqliteStore::open(options, Arc::clone(&clock), Arc::default()).await.expect("opens");
+        let long = Duration::from_secs(3_600);
+        let purging = Purging {
+            store: Arc::new(store),
+            clock,
+            metrics: Arc::default(),
+            retention: Retention { completed: long, dead_lettered: long, keys: long, quarantined: long },
+            actions: long,
+            interval: long,
+            stopped: CancellationToken::new(),
+        };
+        assert!(purging.could_remove(false).await);
+
+        let mut shell = SqliteConnection::establish(&path.to_string_lossy()).expect("connects");
+        let refuse =
+            "CREATE TRIGGER refuse BEFORE UPDATE ON probe BEGIN SELECT RAISE(ABORT, 'for a test'); END";
+        shell.batch_execute(refuse).expect("refuses");
+        assert!(purging.step().await.is_none(), "nothing is to be removed");
+        assert!(!purging.could_remove(false).await);
+        assert!(purging.could_remove(true).await);
+        purging.store.close().await;
     }
 }

@@ -46,6 +46,11 @@ impl Head {
         self.location = self.location.take().map(|location| parts.hidden_in(&location));
     }
 
+    /// What the target answered, for people.
+    pub(super) fn answered(&self) -> String {
+        format!("the target answered {}", named(self.status))
+    }
+
     /// What the answer says about the target: 5xx and 429 that it cannot serve now, every other that it can.
     pub(super) fn health(&self) -> Health {
         let is_down = self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS;
@@ -60,7 +65,7 @@ impl Head {
         if status.is_success() {
             return Ok(());
         }
-        let answered = format!("the target answered {}", named(status));
+        let answered = self.answered();
         if status.is_client_error() && !TRIED_AGAIN.contains(&status) {
             return Err(Failure::Permanent { error: answered });
         }

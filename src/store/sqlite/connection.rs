@@ -72,7 +72,7 @@ impl OwnedFile {
 /// The canonical path of the file, so that a link to the file uses the same lock. Creates a missing file,
 /// which only its owner can read, because it will hold payloads.
 fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
-    let at = |source| OpenError::File { path: path.to_owned(), source };
+    let at = |source| OpenError::file(path, source);
     match File::options().write(true).create_new(true).mode(OWNER_ONLY).open(path) {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -235,6 +235,8 @@ fn failed_setup(path: &Path, source: diesel::result::Error) -> OpenError {
     match source.to_string().as_str() {
         // The text of SQLITE_CANTOPEN.
         "unable to open database file" => OpenError::Files { path, source },
+        // The text of SQLITE_READONLY.
+        "attempt to write a readonly database" => OpenError::ReadOnly { path, source },
         _ => OpenError::Setup { path, source },
     }
 }

@@ -1,6 +1,7 @@
 //! The errors of opening a store. Their texts say what to do next.
 
-use std::path::PathBuf;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +18,33 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
         /// The error of the operating system.
-        source: std::io::Error,
+        source: io::Error,
+    },
+    /// The file is there, but its rights do not let this process read and write it.
+    #[error(
+        "may not read and write {}; give it to the user that runs hookbox (`chown`), with the rights 0600",
+        .path.display()
+    )]
+    Rights {
+        /// The file.
+        path: PathBuf,
+        /// The error of the operating system.
+        source: io::Error,
+    },
+    /// The path leads to a folder.
+    #[error("{} is a folder; name a file in it in database_url", .0.display())]
+    Folder(PathBuf),
+    /// SQLite may not write the file, or make its other files beside it.
+    #[error(
+        "cannot write {file}, or {file}-wal and {file}-shm beside it; check that the user that runs hookbox may write these \
+         files and their folder, and that the file system is not mounted read-only",
+        file = .path.display()
+    )]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+        /// The error of SQLite.
+        source: diesel::result::Error,
     },
     /// The file is no database.
     #[error(
@@ -122,5 +149,33 @@ pub enum OpenError {
     FollowClock(#[source] crate::domain::error::Error),
     /// A thread of the store could not be started.
     #[error("cannot start a thread of the store; check the limit on threads")]
-    Thread(#[source] std::io::Error),
+    Thread(#[source] io::Error),
+}
+
+impl OpenError {
+    /// The file at `path` could not be opened.
+    pub(super) fn file(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            ErrorKind::IsADirectory => Self::Folder(path),
+            ErrorKind::PermissionDenied if path.exists() => Self::Rights { path, source },
+            _ => Self::File { path, source },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_rights_is_told_apart_from_a_folder_without_them() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("inbox.db");
+        let denied = || io::Error::from(ErrorKind::PermissionDenied);
+        assert!(OpenError::file(&path, denied()).to_string().contains("check that its folder"));
+        std::fs::write(&path, "").expect("writes");
+        let error = OpenError::file(&path, denied()).to_string();
+        assert!(error.contains("may not read and write") && error.contains("inbox.db"), "{error}");
+    }
 }

@@ -79,17 +79,18 @@ async fn the_request_and_the_attempt_belong_to_the_trace_of_the_sender(
 }
 
 #[tokio::test]
-async fn clients_do_not_choose_the_names_of_spans_and_errors_of_hookbox_have_a_type() {
+async fn spans_of_requests_have_names_of_hookbox_the_id_of_their_webhook_and_types_of_errors() {
     let collector = Collector::start().await;
     let endpoint = collector.endpoint();
     let place = Place::new(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("HOOKBOX_MAX_BACKLOG", "1")]);
     std::fs::write(place.path("hookbox.toml"), "[[routes]]\nname = \"orders\"\nhandler = \"pull\"\n")
         .unwrap();
     let process = place.serve().await;
-    process.rest.accept("evt-001").await;
+    let id = process.rest.accept("evt-001").await;
     for (method, path, trace_id) in [
         ("FROB", "/v1/webhooks", "00000000000000000000000000000001"),
         ("POST", "/nothing", "00000000000000000000000000000002"),
+        ("GET", &format!("/v1/webhooks/{id}"), "00000000000000000000000000000003"),
     ] {
         let request = process.rest.request(method.parse().unwrap(), path);
         Answer::of(request.header("traceparent", format!("00-{trace_id}-{SENDER_SPAN}-01"))).await;
@@ -109,6 +110,8 @@ async fn clients_do_not_choose_the_names_of_spans_and_errors_of_hookbox_have_a_t
     assert_eq!((name.as_str(), methods), ("HTTP /v1/webhooks", ["_OTHER", "FROB"]));
     let (name, attributes) = span_of("00000000000000000000000000000002");
     assert_eq!((name.as_str(), attributes.get("http.route")), ("POST", None));
+    let (name, attributes) = span_of("00000000000000000000000000000003");
+    assert_eq!((name.as_str(), &attributes["hookbox.webhook.id"]), ("GET /v1/webhooks/{id}", &id));
     assert_eq!(span_of(TRACE_ID).1["error.type"], "503");
 }
 

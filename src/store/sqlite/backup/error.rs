@@ -42,6 +42,9 @@ pub enum BackupError {
     /// The file to write exists, or what SQLite would take as a part of it.
     #[error("{} is there already; nothing was changed: remove it, or name another file", .0.display())]
     Exists(PathBuf),
+    /// The file to write is a folder.
+    #[error("{} is a folder; nothing was changed: name a new file in it", .0.display())]
+    Folder(PathBuf),
     /// The file that a copy is written to before it gets its name.
     #[error(
         "{} is there already: another backup or restore writes it, or one was killed. If none runs, remove it",

@@ -76,8 +76,11 @@ impl Drop for HalfMade {
     }
 }
 
-/// Refuses the name of a file that exists, also if it is a link to nothing, or that has a log.
+/// Refuses a folder, and the name of a file that exists, also if it is a link to nothing, or that has a log.
 fn refuse_existing(to: &Path) -> Result<(), BackupError> {
+    if to.is_dir() {
+        return Err(BackupError::Folder(to.to_owned()));
+    }
     let mut paths = [""].into_iter().chain(LOGS).map(|suffix| beside(to, suffix));
     match paths.find(|path| fs::symlink_metadata(path).is_ok()) {
         Some(path) => Err(BackupError::Exists(path)),

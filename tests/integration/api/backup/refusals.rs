@@ -64,6 +64,18 @@ fn no_file_is_overwritten_and_no_log_is_taken_as_a_part_of_a_new_file() {
 }
 
 #[test]
+fn a_folder_is_told_apart_from_a_file_that_may_be_removed() {
+    let place = with_backup();
+    let folder = tempfile::tempdir().unwrap();
+    let slash = format!("{}/", folder.path().display());
+    for to in [slash.as_str(), "."] {
+        let expected = format!("{to} is a folder; nothing was changed: name a new file in it");
+        is_refused(&place, &["backup", "--to", to], &expected);
+        is_refused(&place, &["restore", "--from", COPY, "--to", to], &expected);
+    }
+}
+
+#[test]
 fn a_file_that_is_missing_or_of_another_program_is_refused() {
     let place = with_backup();
     std::fs::write(place.path("notes.txt"), "not a database ".repeat(1_000)).unwrap();

@@ -233,6 +233,7 @@ async fn a_request_is_a_span_of_the_trace_and_the_target_continues_it() {
         ("http.response.status_code", "410"),
         ("network.protocol.version", "1.1"),
         ("error.type", "410"),
+        ("error.message", "the target answered 410 Gone"),
     ] {
         assert_eq!(attributes.get(name).map(String::as_str), Some(value), "{name} in {attributes:#?}");
     }

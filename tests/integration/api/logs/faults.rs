@@ -1,8 +1,10 @@
 //! Faults of the store in what hookbox does beside its work, and can do without for a while.
 
+use reqwest::Method;
 use serde_json::json;
 
 use super::{has_fields, lines};
+use crate::api::harness::client::Answer;
 use crate::api::harness::process::Place;
 use crate::api::harness::{Postgres, eventually};
 
@@ -15,6 +17,22 @@ async fn a_purge_that_fails_is_logged() {
     place.execute("ALTER TABLE actions RENAME TO lost");
     process.wait_for_log(FAILED).await;
     has_fields(&lines(&process, "WARN", FAILED)[0], &json!({ "times": 1 }));
+}
+
+#[tokio::test]
+async fn what_a_source_answers_with_a_5xx_status_is_logged_whatever_its_reason() {
+    const SETTINGS: &str = "[sources.shop]\nverify = \"none\"\nkey = \"body\"\nrate_limit = \"1/h\"\n";
+    let place = Place::new(&[]);
+    std::fs::write(place.path("hookbox.toml"), SETTINGS).unwrap();
+    let process = place.serve().await;
+    let send = async |body: &'static str| {
+        let request = process.rest.request(Method::POST, "/v1/sources/shop/webhooks");
+        Answer::of(request.header("content-type", "application/json").body(body)).await
+    };
+    assert_eq!(send("1").await.status, 202);
+    send("2").await.problem(503, "RATE_LIMITED");
+    process.wait_for_log("a request could not be served: ").await;
+    assert!(process.log().contains("RATE_LIMITED"), "{}", process.log());
 }
 
 #[tokio::test]

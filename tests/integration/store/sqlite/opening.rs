@@ -137,6 +137,16 @@ async fn due_times_that_cannot_be_moved_are_not_told_as_a_failed_take_over() {
 }
 
 #[tokio::test]
+async fn a_folder_is_not_told_as_a_file_in_a_folder_without_rights() {
+    within_limit(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let refused = open(folder.path()).await.expect_err("is refused");
+        assert!(refused.to_string().ends_with("is a folder; name a file in it in database_url"), "{refused}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_file_that_is_no_database_is_refused_and_left_alone() {
     within_limit(async {
         let folder = tempfile::tempdir().expect("a folder");
