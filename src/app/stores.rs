@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::RunError;
 use crate::config::{Config, Database};
 use crate::domain::clock::Clock;
+use crate::domain::duration::whole_seconds;
 use crate::domain::error::causes;
 use crate::store::Store;
 use crate::store::postgres::{self, PostgresStore};
@@ -63,7 +64,7 @@ async fn open_postgres(
             Err(error) if error.is_temporary() && !left.is_zero() => {
                 tracing::warn!(
                     error = %causes(&error),
-                    left = ?Duration::from_secs(left.as_secs()),
+                    left = ?Duration::from_secs(whole_seconds(left)),
                     "the database cannot be reached yet; trying again"
                 );
                 clock.sleep(CONNECT_AGAIN.min(left)).await;

@@ -155,7 +155,10 @@ impl Drop for Wait<'_> {
     }
 }
 
-/// The error of a host. `InvalidConnectionUrl` if it says that the user, the password or the database is wrong.
+/// How the text of an error begins that is about the URL alone, such as that it has no password. It has no code.
+const CONFIGURATION: &str = "invalid configuration";
+
+/// The error of a host. `InvalidConnectionUrl` if it says that the user, the password or the database is wrong or missing.
 fn failed(error: &tokio_postgres::Error) -> ConnectionError {
     let is_wrong = |code: &SqlState| WRONG_URL.iter().any(|class| code.code().starts_with(class));
     let text = match CertificateProblem::of(error) {
@@ -164,6 +167,7 @@ fn failed(error: &tokio_postgres::Error) -> ConnectionError {
     };
     match error.code() {
         Some(code) if is_wrong(code) => ConnectionError::InvalidConnectionUrl(text),
+        None if text.starts_with(CONFIGURATION) => ConnectionError::InvalidConnectionUrl(text),
         _ => ConnectionError::BadConnection(text),
     }
 }
@@ -174,4 +178,38 @@ fn joined(errors: Vec<(String, ConnectionError)>) -> ConnectionError {
     let texts = errors.iter().map(|(host, error)| format!("{host}: {error}")).collect::<Vec<_>>();
     let text = texts.join("; ");
     if is_wrong { ConnectionError::InvalidConnectionUrl(text) } else { ConnectionError::BadConnection(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::store::postgres::tls::{self, Check};
+
+    /// The request for a password: `AuthenticationCleartextPassword`.
+    const ASKS_FOR_PASSWORD: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
+
+    #[tokio::test]
+    async fn a_missing_password_is_a_fault_of_the_url() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
+        let address = listener.local_addr().expect("has an address");
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("accepts");
+            let length = stream.read_u32().await.expect("has a length");
+            let mut startup = vec![0; length as usize - 4];
+            stream.read_exact(&mut startup).await.expect("is whole");
+            stream.write_all(ASKS_FOR_PASSWORD).await.expect("writes");
+            // Until the client leaves.
+            let _ = stream.read(&mut [0]).await;
+        });
+        let url = format!("postgres://ann@{address}/inbox?sslmode=disable");
+        let tls = tls::connector(Check::Nothing, None).expect("sets up");
+        let hosts = Hosts::new(vec![url.parse().expect("parses")]);
+        let error = hosts.connect(&tls, "").await.err().expect("is refused");
+        let ConnectionError::InvalidConnectionUrl(text) = &error else { panic!("{error}") };
+        assert!(text.contains("password missing"), "{text}");
+        server.await.expect("ends");
+    }
 }

@@ -91,7 +91,7 @@ async fn is_up_to_date(connection: &mut AsyncPgConnection, schema: &str) -> bool
     })
 }
 
-/// Creates the schema if it is missing. Refuses one with tables of another program.
+/// Creates the schema if it is missing. Refuses one with tables of another program, or without the rights to use it.
 async fn prepare_schema(target: &Target, connection: &mut AsyncPgConnection) -> Result<(), OpenError> {
     let setup = |source| OpenError::Setup { target: target.clone(), source };
     let schema = target.schema();
@@ -100,16 +100,33 @@ async fn prepare_schema(target: &Target, connection: &mut AsyncPgConnection) -> 
     if let Some(table) = tables.into_iter().next().filter(|_| !is_ours) {
         return Err(OpenError::Foreign { target: target.clone(), table: format!("{schema}.{table}") });
     }
-    let found = (SelectSchema { schema }).load::<String>(connection).await.map_err(setup)?;
-    if found.is_empty() {
+    let rights = (SelectRights { schema }).load::<(bool, bool, bool)>(connection).await.map_err(setup)?;
+    if let Some((may_use, may_create, may_read)) = rights.into_iter().next() {
+        if may_use && (if is_ours { may_read } else { may_create }) {
+            return Ok(());
+        }
+        let (schema, grants) = (schema.to_owned(), grants(schema, is_ours));
+        Err(OpenError::NoRights { target: target.clone(), schema, grants })
+    } else {
         let (may_create, database) =
             CheckCreate {}.get_result::<(bool, String)>(connection).await.map_err(setup)?;
         if !may_create {
             return Err(OpenError::NoSchema { target: target.clone(), schema: schema.to_owned(), database });
         }
-        connection.batch_execute(&format!("CREATE SCHEMA {schema}")).await.map_err(setup)?;
+        connection.batch_execute(&format!("CREATE SCHEMA {schema}")).await.map_err(setup)
     }
-    Ok(())
+}
+
+/// The statements that let a user work with the schema.
+fn grants(schema: &str, has_tables: bool) -> String {
+    if has_tables {
+        format!(
+            "`GRANT USAGE ON SCHEMA {schema} TO ...`, `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} \
+             TO ...` and `GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO ...`"
+        )
+    } else {
+        format!("`GRANT USAGE, CREATE ON SCHEMA {schema} TO ...`")
+    }
 }
 
 async fn lock(connection: &mut AsyncPgConnection) -> QueryResult<()> {
@@ -152,10 +169,14 @@ fn known() -> diesel::migration::Result<Vec<String>> {
     Ok(known.iter().map(|migration| migration.name().version().to_string()).collect())
 }
 
+// Whether the user may use the schema, create tables in it, and read the names of the migrations if they are there.
 statement! { Pg;
-    struct SelectSchema<'a> { schema: &'a str as Text, }
-    returns Text;
-    "SELECT nspname::text FROM pg_namespace WHERE nspname = ?::name"
+    struct SelectRights<'a> { schema: &'a str as Text, }
+    returns (Bool, Bool, Bool);
+    "SELECT has_schema_privilege(n.oid, 'USAGE'), has_schema_privilege(n.oid, 'CREATE'),
+            coalesce((SELECT has_table_privilege(c.oid, 'SELECT') FROM pg_class c
+                      WHERE c.relnamespace = n.oid AND c.relname = '__diesel_schema_migrations'), true)
+     FROM pg_namespace n WHERE n.nspname = ?::name"
 }
 
 // Tables, views and sequences.

@@ -64,6 +64,18 @@ pub enum OpenError {
         /// The name of the database, quoted if it needs quotes.
         database: String,
     },
+    /// The schema is there, and the user may not use it.
+    #[error(
+        "the user of the URL may not use the schema {schema} of {target}: have its owner run {grants} for that user"
+    )]
+    NoRights {
+        /// The database.
+        target: Target,
+        /// The name of the schema.
+        schema: String,
+        /// The statements that give the rights.
+        grants: String,
+    },
     /// The schema has tables, but not those of hookbox.
     #[error(
         "the schema of {target} has tables that are not hookbox's, such as {table}; nothing was changed: name another schema \

@@ -6,7 +6,7 @@ use super::committed::Published;
 use super::{SqliteStore, accept_batch, due, list, probe, quarantine, queries, rows, size};
 use crate::domain::attempt::AttemptWindow;
 use crate::domain::conflict::OnConflict;
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::WebhookId;
 use crate::domain::job::Status;
 use crate::domain::route::NewJob;
@@ -85,7 +85,7 @@ impl Inbox for SqliteStore {
     }
 
     async fn probe(&self) -> Result<Probe> {
-        let probe = self.writer.run(probe::probe).await?;
+        let probe = self.writer.run(probe::probe).await.map_err(not_written)?;
         match self.refusals.current(self.clock.monotonic()) {
             None => Ok(probe),
             Some(error) => Err(Error::store_unavailable(
@@ -98,4 +98,13 @@ impl Inbox for SqliteStore {
     fn changes(&self) -> &Changes {
         &self.changes
     }
+}
+
+/// The error of the probe in place of that of a request, which its client would have to send again.
+fn not_written(error: Error) -> Error {
+    if error.reason() != Reason::StoreUnavailable {
+        return error;
+    }
+    let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+    Error::store_unavailable("the store cannot write at the moment; the log has the error", cause)
 }

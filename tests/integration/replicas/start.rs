@@ -165,6 +165,32 @@ async fn a_user_that_may_not_create_the_schema_is_told_what_to_grant() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_without_rights_in_the_schema_is_told_what_to_grant() {
+    let cluster = blocking(Cluster::start);
+    let session = blocking(|| Session::open(&cluster.url("postgres"))).expect("connects");
+    let ask = |sql: &str| blocking(|| session.ask(sql)).expect("is asked");
+    ask("CREATE ROLE weak LOGIN");
+    ask("CREATE SCHEMA hookbox");
+    let owners = place(&cluster.url("postgres"));
+    let weak = place(&cluster.url("postgres").replacen("postgres@", "weak@", 1));
+    let is_refused = async |expected: &str| {
+        for command in ["serve", "migrate"] {
+            let (code, _, complaint) = said(&weak.run(command).await);
+            assert_eq!(code, Some(1), "{command}: {complaint}");
+            assert!(complaint.contains(expected), "{command}: {complaint}");
+        }
+    };
+    is_refused("GRANT USAGE, CREATE ON SCHEMA hookbox TO").await;
+    assert!(owners.run("migrate").await.status.success());
+    is_refused("GRANT USAGE ON SCHEMA hookbox TO").await;
+    ask("GRANT USAGE ON SCHEMA hookbox TO weak");
+    is_refused("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA hookbox TO").await;
+    ask("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA hookbox TO weak");
+    ask("GRANT USAGE ON ALL SEQUENCES IN SCHEMA hookbox TO weak");
+    assert!(weak.run("migrate").await.status.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_database_is_reported() {
     let database = blocking(|| server().database());
     let place = place(&database.url_of_none());

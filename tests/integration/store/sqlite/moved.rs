@@ -81,6 +81,7 @@ async fn a_file_without_its_log_takes_no_writes_until_the_log_is_back() {
             assert_eq!(refused(inbox.submit(webhook("after")).await), Reason::StoreUnavailable);
             let error = inbox.probe().await.expect_err("is not ready");
             assert!(causes(&error).contains("-wal was moved, deleted or replaced"), "{error:?}");
+            assert!(!causes(&error).contains("send it again"), "a probe is no request: {error}");
 
             std::fs::rename(&away, &log).expect("moves back");
             inbox.probe().await.expect("is ready");
