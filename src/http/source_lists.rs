@@ -49,6 +49,7 @@ pub(super) async fn get_source(api: Api, path: std::result::Result<Path<String>,
 /// Lists the last 100 requests to a source that were refused, newest first, without their bodies
 ///
 /// The process that answers has refused them, and keeps them in memory until it stops. Ask every replica.
+/// What a retry can cure, such as `RATE_LIMITED`, is not among them.
 #[utoipa::path(
     get, path = "/v1/sources/{source}/rejections", tag = "operations", operation_id = "ListRejections",
     params(("source" = String, Path, description = "The name of the source")),
