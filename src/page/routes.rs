@@ -71,7 +71,7 @@ fn body(context: &Context, stats: &Stats) -> Markup {
 fn table(context: &Context, routes: &[&RouteStats], recent: &Recent) -> Markup {
     html! {
         div.table {
-            table.cards {
+            table.cards.wide {
                 thead {
                     tr {
                         th scope="col" { "Route" }

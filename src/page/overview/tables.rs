@@ -10,6 +10,9 @@ use crate::page::context::Context;
 use crate::page::parts::{self, number};
 use crate::telemetry::history::{RouteTotals, SourceTotals, Spread};
 
+/// The quantiles of how long handlers take, by their names.
+const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p95", 0.95), ("p99", 0.99)];
+
 /// The routes that the caller sees, with what they did.
 pub(super) fn routes_seen(caller: &Caller, all: Vec<RouteTotals>) -> Vec<(RouteName, RouteTotals)> {
     // The numbers of a route are those of all sources.
@@ -45,13 +48,13 @@ pub(super) fn routes(context: &Context) -> Markup {
                 (parts::empty("No handler has run in the last 60 minutes.", ""))
             } @else {
                 div.table {
-                    table {
+                    table.cards {
                         thead {
                             tr {
                                 th scope="col" { "Route" }
                                 th.num scope="col" { "Attempts" }
                                 th scope="col" { span.visually-hidden { "Course" } }
-                                @for name in ["p50", "p95", "p99"] { th.num scope="col" { (name) } }
+                                @for (name, _) in QUANTILES { th.num scope="col" { (name) } }
                                 th.num scope="col" { "Failed" }
                                 th.num scope="col" { "Dead" }
                             }
@@ -67,12 +70,12 @@ pub(super) fn routes(context: &Context) -> Markup {
 fn of_route(context: &Context, route: &RouteName, totals: &RouteTotals) -> Markup {
     html! {
         tr data-row {
-            th scope="row" { (parts::route_link(context, route)) }
-            td.num { (number(totals.ended())) }
+            th.main scope="row" { (parts::route_link(context, route)) }
+            td.num data-label="Attempts" { (number(totals.ended())) }
             td { (spark(&totals.attempts)) }
-            @for share in [0.5, 0.95, 0.99] { td.num { (quantile(&totals.handling, share)) } }
-            td.num { (number(totals.failed)) }
-            td.num { (number(totals.dead_lettered)) }
+            @for (name, share) in QUANTILES { td.num data-label=(name) { (quantile(&totals.handling, share)) } }
+            td.num data-label="Failed" { (number(totals.failed)) }
+            td.num data-label="Dead" { (number(totals.dead_lettered)) }
         }
     }
 }
@@ -90,7 +93,7 @@ pub(super) fn sources(context: &Context) -> Markup {
                 (parts::empty("Nothing came in the last 60 minutes.", ""))
             } @else {
                 div.table {
-                    table {
+                    table.cards {
                         thead {
                             tr {
                                 th scope="col" { "Source" }
@@ -103,11 +106,11 @@ pub(super) fn sources(context: &Context) -> Markup {
                         tbody {
                             @for (source, totals) in &sources {
                                 tr data-row {
-                                    th scope="row" { (parts::source_link(context, source)) }
-                                    td.num { (number(totals.accepted)) }
+                                    th.main scope="row" { (parts::source_link(context, source)) }
+                                    td.num data-label="Accepted" { (number(totals.accepted)) }
                                     td { (spark(&totals.accepted_by_point)) }
-                                    td.num { (number(totals.refused)) }
-                                    td.num { (number(totals.unverified)) }
+                                    td.num data-label="Refused" { (number(totals.refused)) }
+                                    td.num data-label="Unverified" { (number(totals.unverified)) }
                                 }
                             }
                         }
