@@ -8,7 +8,7 @@ use super::Paths;
 use super::context::{Context, Nav};
 use super::parts;
 use crate::domain::action::ActionKind;
-use crate::domain::error::Result;
+use crate::domain::error::{Error, Reason, Result};
 use crate::domain::id::WebhookId;
 use crate::service::{
     Action, ActionPage, ActionQuery, ActionTarget, DEFAULT_PAGE_SIZE, number_of_token, token_of_number,
@@ -33,18 +33,37 @@ struct Wanted {
 }
 
 async fn list(context: Context) -> Response {
-    match body(&context).await {
-        Ok(body) => context.page_of(&PARAMETERS, "Actions", Nav::Actions, body),
+    let wanted = match context.query::<Wanted>() {
+        Ok(wanted) => wanted,
+        Err(error) => return context.failed(&error),
+    };
+    let view = |found: Markup| {
+        html! {
+            (parts::head("Actions", parts::nothing()))
+            p.muted { "What operators changed on the page and over both APIs, newest first. Entries cannot be changed." }
+            section.card aria-label="Filters" {
+                (parts::filters(&context, "/actions", parts::input("Webhook", "webhook_id", &wanted.webhook_id)))
+            }
+            (found)
+        }
+    };
+    match found(&context, &wanted).await {
+        Ok(found) => context.page_of(&PARAMETERS, "Actions", Nav::Actions, view(found)),
+        Err(error) if error.reason() == Reason::InvalidField => {
+            context.refused(&error, "Actions", Nav::Actions, view(parts::wrong_filter(&error)))
+        }
         Err(error) => context.failed(&error),
     }
 }
 
-async fn body(context: &Context) -> Result<Markup> {
-    let Wanted { webhook_id, page_token } = context.query::<Wanted>()?;
+/// The actions. Errors: `InvalidField`; those of the store.
+async fn found(context: &Context, wanted: &Wanted) -> Result<Markup> {
+    let Wanted { webhook_id, page_token } = wanted;
     let wanted = Some(webhook_id.trim()).filter(|text| !text.is_empty());
+    let webhook = wanted.map(str::parse::<WebhookId>).transpose();
     let query = ActionQuery {
-        webhook: wanted.map(str::parse::<WebhookId>).transpose()?,
-        before: number_of_token(&page_token)?,
+        webhook: webhook.map_err(|_| Error::invalid("webhook_id", "must be the UUID of a webhook"))?,
+        before: number_of_token(page_token)?,
         limit: DEFAULT_PAGE_SIZE,
     };
     let is_first = query.before.is_none();
@@ -54,11 +73,6 @@ async fn body(context: &Context) -> Result<Markup> {
     let hint = if wanted.is_some() { "Clear the filter to see all." } else { "" };
     let none = parts::empty("No action is recorded here.", hint);
     Ok(html! {
-        (parts::head("Actions", parts::nothing()))
-        p.muted { "What operators changed on the page and over both APIs, newest first. Entries cannot be changed." }
-        section.card aria-label="Filters" {
-            (parts::filters(context, "/actions", parts::input("Webhook", "webhook_id", &webhook_id)))
-        }
         section.card {
             (table(context, &actions, is_first))
             div id="none" data-live=[with_list] {
@@ -92,12 +106,22 @@ fn row(context: &Context, action: &Action) -> Markup {
             td data-label="What" {
                 div {
                     (word(action.kind))
-                    @if let Some(detail) = &action.detail { div.small.muted { (parts::text(detail)) } }
+                    @if let Some(detail) = &action.detail { div.small.muted { (told(context, detail)) } }
                 }
             }
             td data-label="On" { (target(context, &action.target)) }
             td data-label="Why" { @if let Some(reason) = &action.reason { (parts::text(reason)) } }
         }
+    }
+}
+
+/// The detail of an action. A webhook that it ends with is a link.
+fn told(context: &Context, detail: &str) -> Markup {
+    let parts = detail.rsplit_once(" webhook ");
+    let ends_with = parts.and_then(|(before, id)| Some((before, id.parse::<WebhookId>().ok()?)));
+    match ends_with {
+        Some((before, id)) => html! { (parts::text(before)) " webhook " (parts::id_link(context, id)) },
+        None => parts::text(detail),
     }
 }
 

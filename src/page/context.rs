@@ -233,6 +233,15 @@ impl Context {
         response
     }
 
+    /// A view that keeps what was entered and says what is wrong with it. A fault of hookbox itself gets a page of its own.
+    pub(super) fn refused(&self, error: &Error, title: &str, at: Nav, body: Markup) -> Response {
+        let status = (self.shared.pages.status_of)(error.reason());
+        if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
+            return self.failed(error);
+        }
+        self.page_with(status, title, Some(at), body)
+    }
+
     /// The answer to a form without its token.
     pub(super) fn without_form_token(&self) -> Response {
         let detail = "Nothing was changed. The form does not have the token that this page gave it: hookbox \

@@ -13,7 +13,7 @@ use super::Paths;
 use super::context::{Context, Nav, with_query};
 use super::parts::{self, Button, Tone, choice, confirmed, count, cut, dated, number};
 use super::replays::link_to_form;
-use crate::domain::error::Result;
+use crate::domain::error::{Reason, Result};
 use crate::domain::id::Position;
 use crate::domain::job::Status;
 use crate::domain::route::RouteName;
@@ -71,31 +71,46 @@ pub(super) fn routes() -> Paths {
 }
 
 async fn show(context: Context) -> Response {
-    match view(&context).await {
-        Ok(body) => context.page_of(&PARAMETERS, "Dead letters", Nav::DeadLetters, body),
+    let asked = match context.query::<Asked>() {
+        Ok(asked) => asked,
+        Err(error) => return context.failed(&error),
+    };
+    let found = found(&context, &asked).await;
+    // Without the names, the form still has that of the filter.
+    let names = context.service.routes().await.unwrap_or_default();
+    let names = names.into_iter().map(|stats| stats.route.to_string()).collect::<Vec<_>>();
+    let view = |found: Markup| {
+        html! {
+            (parts::head("Dead letters", parts::nothing()))
+            section.card aria-label="Filters" { (filters(&context, &asked, names)) }
+            (found)
+        }
+    };
+    match found {
+        Ok(found) => context.page_of(&PARAMETERS, "Dead letters", Nav::DeadLetters, view(found)),
+        Err(error) if error.reason() == Reason::InvalidField => {
+            context.refused(&error, "Dead letters", Nav::DeadLetters, view(parts::wrong_filter(&error)))
+        }
         Err(error) => context.failed(&error),
     }
 }
 
-async fn view(context: &Context) -> Result<Markup> {
-    let asked = context.query::<Asked>()?;
+/// The groups. Errors: `InvalidField`; those of the store.
+async fn found(context: &Context, asked: &Asked) -> Result<Markup> {
     let query = asked.query()?;
     let only = query.route.clone();
     let page = context.service.list(query).await?;
     let groups = groups(&page.webhooks, only.as_ref());
-    let names = context.service.routes().await?.into_iter().map(|stats| stats.route.to_string());
     let next = page.next.as_ref().map(ToString::to_string);
     let is_live = asked.page_token.is_empty();
     Ok(html! {
-        (parts::head("Dead letters", parts::nothing()))
-        section.card aria-label="Filters" { (filters(context, &asked, names.collect())) }
         div id="groups" data-live[is_live] {
             p.muted { (looked_at(context, &page, &groups)) }
             section.card aria-label="Groups" {
                 @if groups.is_empty() {
                     (none(&page))
                 } @else {
-                    (table(context, &asked, &groups, page.next.is_some()))
+                    (table(context, asked, &groups, page.next.is_some()))
                 }
             }
             (parts::pager(context, PAGE_TOKEN, next.as_deref()))
@@ -144,17 +159,18 @@ fn none(page: &Page) -> Markup {
 /// The groups. `has_more` says that there may be further dead letters, which were not looked at.
 fn table(context: &Context, asked: &Asked, groups: &[Group], has_more: bool) -> Markup {
     html! {
-        // Not in a box that scrolls, which would cut off the question of a button.
-        table.cards {
-            thead {
-                tr {
-                    @for name in ["Error", "Route"] { th scope="col" { (name) } }
-                    th.num scope="col" { "Dead letters" }
-                    @for name in ["First", "Last"] { th scope="col" { (name) } }
-                    th scope="col" { span.visually-hidden { "Actions" } }
+        div.table {
+            table.cards {
+                thead {
+                    tr {
+                        @for name in ["Error", "Route"] { th scope="col" { (name) } }
+                        th.num scope="col" { "Dead letters" }
+                        @for name in ["First", "Last"] { th scope="col" { (name) } }
+                        th scope="col" { span.visually-hidden { "Actions" } }
+                    }
                 }
+                tbody { @for group in groups.iter().take(SHOWN_GROUPS) { (row(context, asked, group, has_more)) } }
             }
-            tbody { @for group in groups.iter().take(SHOWN_GROUPS) { (row(context, asked, group, has_more)) } }
         }
         @if groups.len() > SHOWN_GROUPS {
             @let left_out = (groups.len() - SHOWN_GROUPS) as u64;
@@ -177,9 +193,12 @@ fn row(context: &Context, asked: &Asked, group: &Group, has_more: bool) -> Marku
     let replay = replayed(asked, group).filter(|_| context.may_operate());
     html! {
         tr data-row {
-            td.main {
+            td.main.long {
                 a href=(context.path(&listed(asked, group))) {
                     @if group.error.is_empty() { "without an error" } @else { (cut(&group.error, ERROR_CHARS)) }
+                }
+                @if group.common.is_none() && group.webhooks.len() > 1 {
+                    div.small.muted { "No text tells this group from others: the link opens its newest webhook." }
                 }
             }
             td data-label="Route" { (parts::route_link(context, &group.route)) }
@@ -216,8 +235,12 @@ fn replayed(asked: &Asked, group: &Group) -> Option<String> {
     })
 }
 
-/// The path to the list of the webhooks of a group.
+/// The path to the list of the webhooks of a group. Without a text that all its errors have, the list would have others,
+/// too, so the path is that of its newest webhook.
 fn listed(asked: &Asked, group: &Group) -> String {
+    if let (None, Some(newest)) = (&group.common, group.webhooks.first()) {
+        return format!("/webhooks/{newest}");
+    }
     let common = group.common.as_deref().unwrap_or_default();
     let parameters = [
         ("status", Status::DeadLettered.as_str()),

@@ -7,10 +7,11 @@ mod time;
 
 use maud::{Markup, PreEscaped, html};
 
-pub(super) use self::form::{Button, choice, confirmed, filters, input, reason};
+pub(super) use self::form::{Button, choice, confirmed, filters, input, reason, reason_of};
 pub(super) use self::text::{Shown, code, cut, lines, text};
-pub(super) use self::time::{dated, duration, moment, seconds, time, to_second};
+pub(super) use self::time::{dated, duration, exact, moment, seconds, time, to_second};
 use super::context::Context;
+use crate::domain::error::Error;
 use crate::domain::id::WebhookId;
 use crate::domain::job::Status;
 use crate::domain::route::RouteName;
@@ -159,6 +160,36 @@ pub(super) fn facts<const N: usize>(facts: [(&str, Markup); N]) -> Markup {
 /// A message in a box.
 pub(super) fn notice(tone: Tone, body: Markup) -> Markup {
     html! { div class=(format_args!("notice {}", tone.class())) { (body) } }
+}
+
+/// Says that nothing was done for a form, and why. `nothing` begins the sentence, such as `Nothing was sent`.
+pub(super) fn refused(context: &Context, nothing: &str, problem: &Error) -> Markup {
+    notice(
+        Tone::Bad,
+        html! {
+            p {
+                (nothing) ": " (text(problem.detail()))
+                @if let Some(id) = problem.webhook() { " See " (id_link(context, id)) "." }
+            }
+            (reason_code(problem))
+        },
+    )
+}
+
+/// Says which filter of a list is wrong.
+pub(super) fn wrong_filter(problem: &Error) -> Markup {
+    notice(
+        Tone::Bad,
+        html! {
+            p { "A filter is wrong: " (text(problem.detail())) ". Correct it, and filter again." }
+            (reason_code(problem))
+        },
+    )
+}
+
+/// The reason of an error, as the APIs have it.
+fn reason_code(problem: &Error) -> Markup {
+    html! { p.muted.small { code { (problem.reason().as_str()) } } }
 }
 
 /// Says which parameters of the address a view does not have. Nothing if there are none.

@@ -42,19 +42,30 @@ pub(super) fn routes() -> Paths {
 }
 
 async fn list(context: Context) -> Response {
-    match body(&context).await {
-        Ok(body) => {
+    let form = form::of_link(&context);
+    match listed(&context).await {
+        Ok(listed) => {
             let parameters = parameters().chain([PAGE_TOKEN]).collect::<Vec<_>>();
-            context.page_of(&parameters, "Replays", Nav::Replays, body)
+            context.page_of(&parameters, "Replays", Nav::Replays, view(&context, &listed, &form))
         }
-        Err(error) => context.failed(&error),
+        Err(error) => {
+            let problem = parts::refused(&context, "The replays are not listed", &error);
+            context.refused(&error, "Replays", Nav::Replays, view(&context, &problem, &form))
+        }
     }
 }
 
 async fn start(Action(context, pairs): Action<Vec<(String, String)>>) -> Response {
     match started(&context, &pairs).await {
         Ok((path, notice)) => context.done(&path, notice),
-        Err(error) => context.failed(&error),
+        Err(error) => {
+            let body = html! {
+                nav.crumbs { a href=(context.path("/replays")) { "Replays" } }
+                (parts::head("Replays", parts::nothing()))
+                (form::as_sent(&context, &pairs, &error))
+            };
+            context.refused(&error, "Replays", Nav::Replays, body)
+        }
     }
 }
 
@@ -69,17 +80,25 @@ async fn started(context: &Context, pairs: &[(String, String)]) -> Result<(Strin
     Ok((format!("/replays/{number}"), notice))
 }
 
-async fn body(context: &Context) -> Result<Markup> {
-    let before = number_of_token(page_token(context))?;
-    let ReplayPage { replays, next } = context.service.replays(before, DEFAULT_PAGE_SIZE).await?;
-    let next = Some(token_of_number(next)).filter(|next| !next.is_empty());
-    let none = parts::empty("No replay was started.", "");
-    Ok(html! {
+fn view(context: &Context, listed: &Markup, form: &Markup) -> Markup {
+    html! {
         @if context.may_operate() {
             (parts::head("Replays", html! { a.button href="#new" { "New replay" } }))
         } @else {
             (parts::head("Replays", parts::nothing()))
         }
+        (listed)
+        (form)
+    }
+}
+
+/// One page of the list. Errors: `InvalidField`; those of the store.
+async fn listed(context: &Context) -> Result<Markup> {
+    let before = number_of_token(page_token(context))?;
+    let ReplayPage { replays, next } = context.service.replays(before, DEFAULT_PAGE_SIZE).await?;
+    let next = Some(token_of_number(next)).filter(|next| !next.is_empty());
+    let none = parts::empty("No replay was started.", "");
+    Ok(html! {
         div id="replays" data-live[before.is_none()] {
             section.card {
                 @if replays.is_empty() {
@@ -90,7 +109,6 @@ async fn body(context: &Context) -> Result<Markup> {
             }
             (parts::pager(context, PAGE_TOKEN, next.as_deref()))
         }
-        (form::section(context))
     })
 }
 

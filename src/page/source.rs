@@ -61,13 +61,13 @@ async fn send_test(
     Extension(traceparent): Extension<Traceparent>,
     Action(context, fields): Action<test_form::Fields>,
 ) -> Response {
-    let sent = match Source::new(name) {
-        Ok(source) => test_form::send(&context, &source, traceparent, fields).await,
-        Err(error) => Err(error),
+    let source = match Source::new(name) {
+        Ok(source) => source,
+        Err(error) => return context.failed(&error),
     };
-    match sent {
+    match test_form::send(&context, &source, traceparent, &fields).await {
         Ok((path, notice)) => context.done(&path, &notice),
-        Err(error) => context.failed(&error),
+        Err(error) => test_form::refused(&context, &source, &fields, &error).await,
     }
 }
 
@@ -97,7 +97,7 @@ async fn body(context: &Context, name: &str) -> Result<Markup> {
             section.card { h2 { "Settings" } (settings(context, &view, &rules)) }
             section.card { h2 { "Answers" } (answers::facts(&rules)) }
         }
-        @if test_form::is_allowed(context) { (test_form::form(context, &source, view.verifies)) }
+        @if test_form::is_allowed(context) { (test_form::form(context, &source, view.verifies, &test_form::Fields::first())) }
     })
 }
 

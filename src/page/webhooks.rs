@@ -15,9 +15,9 @@ use self::form::{FIND, Names};
 use super::Paths;
 use super::context::{Context, Nav, see_other, with_query};
 use super::filter::Values;
-use super::parts::{self, Tone, cut, number};
+use super::parts::{self, cut, number};
 use super::webhook::by_hand::retry_in_list;
-use crate::domain::error::{Error, Reason, Result};
+use crate::domain::error::{Reason, Result};
 use crate::domain::filter::TraceId;
 use crate::domain::id::WebhookId;
 use crate::domain::webhook::{IdempotencyKey, WebhookName, WebhookStatus};
@@ -108,15 +108,8 @@ fn without_empty(parameters: &[(String, String)]) -> Option<String> {
 fn found(context: &Context, values: &Values, page: &Result<Page>, search_limit: Option<usize>) -> Markup {
     match page {
         Ok(page) => rows(context, values, page, search_limit),
-        Err(error) => wrong(error),
+        Err(error) => parts::wrong_filter(error),
     }
-}
-
-fn wrong(error: &Error) -> Markup {
-    parts::notice(
-        Tone::Bad,
-        html! { p { "A filter is wrong: " (parts::text(error.detail())) ". Correct it, and filter again." } },
-    )
 }
 
 fn rows(context: &Context, values: &Values, page: &Page, search_limit: Option<usize>) -> Markup {
@@ -182,7 +175,7 @@ fn row(context: &Context, webhook: &WebhookStatus) -> Markup {
             td.num data-label="Attempts" {
                 (number(jobs.iter().map(|job| u64::from(job.attempt_count)).sum()))
             }
-            td data-label="Last error" { @if let Some(error) = webhook.last_error() { (cut(error, ERROR_CHARS)) } }
+            td.long data-label="Last error" { @if let Some(error) = webhook.last_error() { (cut(error, ERROR_CHARS)) } }
             td.nowrap data-label="Accepted" { (parts::dated(webhook.accepted_at, context.now)) }
             td { (retry_in_list(context, webhook)) }
         }

@@ -66,8 +66,17 @@ pub(crate) fn confirmed(context: &Context, button: &Button<'_>, question: &str) 
 
 /// A field for the reason of an action. Its name is `reason`.
 pub(crate) fn reason() -> Markup {
+    reason_of("")
+}
+
+/// The same, filled in.
+pub(crate) fn reason_of(reason: &str) -> Markup {
+    let value = Some(reason).filter(|reason| !reason.is_empty());
     html! {
-        label.field { span { "Reason" } input name="reason" maxlength=(MAX_REASON_CHARS) autocomplete="off"; }
+        label.field {
+            span { "Reason" }
+            input name="reason" maxlength=(MAX_REASON_CHARS) value=[value] autocomplete="off";
+        }
     }
 }
 

@@ -5,12 +5,12 @@ use maud::{Markup, html};
 
 /// A time, relative to now. The absolute time is its title, which touch and keys do not reach.
 pub(crate) fn time(at: Timestamp, now: Timestamp) -> Markup {
-    html! { time datetime=(maud::display(at)) title=(absolute(at)) data-ago { (ago(at, now)) } }
+    html! { time datetime=(maud::display(at)) title=(exact(at)) data-ago { (ago(at, now)) } }
 }
 
 /// A time, absolute and relative.
 pub(crate) fn moment(at: Timestamp, now: Timestamp) -> Markup {
-    html! { span.nowrap { (absolute(at)) } " " span.muted { "(" (time(at, now)) ")" } }
+    html! { span.nowrap { (exact(at)) } " " span.muted { "(" (time(at, now)) ")" } }
 }
 
 /// A time in a cell of a table: relative, and below that absolute, to the second.
@@ -53,7 +53,8 @@ pub(crate) fn seconds(seconds: f64) -> String {
     }
 }
 
-fn absolute(at: Timestamp) -> String {
+/// A time, absolute, to the millisecond.
+pub(crate) fn exact(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S.%3f UTC").to_string()
 }
 

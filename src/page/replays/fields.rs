@@ -53,13 +53,14 @@ impl Fields {
         Ok(fields)
     }
 
-    /// Of the parameters of a link. Others are left out. Errors: `InvalidField` for one that is given twice.
-    pub(super) fn of_link(pairs: &[(String, String)]) -> Result<Self> {
-        let mut fields = Self::default();
+    /// Of the parameters of a link, or to show a form again. Others are left out. The error is `InvalidField` for one that
+    /// is given twice, of which the first is kept.
+    pub(super) fn of_link(pairs: &[(String, String)]) -> (Self, Option<Error>) {
+        let (mut fields, mut problem) = (Self::default(), None);
         for (name, value) in pairs {
-            fields.take(name, value)?;
+            problem = fields.take(name, value).err().or(problem);
         }
-        Ok(fields)
+        (fields, problem)
     }
 
     /// Takes a field. Returns false if there is none of this name.
@@ -160,10 +161,12 @@ mod tests {
     fn an_unknown_field_of_a_form_is_refused_and_one_of_a_link_is_left_out() {
         let unknown = pairs(&[("route", "a"), ("error", "503")]);
         assert_eq!(Fields::of_form(&unknown).expect_err("refused").field(), Some("error"));
-        assert_eq!(Fields::of_link(&unknown).expect("left out").values.get("route"), "a");
+        let (left_out, problem) = Fields::of_link(&unknown);
+        assert!(left_out.values.get("route") == "a" && problem.is_none());
         let twice = pairs(&[("route", "a"), ("route", "b")]);
-        for fields in [Fields::of_form(&twice), Fields::of_link(&twice)] {
-            assert_eq!(fields.expect_err("refused").field(), Some("route"));
-        }
+        assert_eq!(Fields::of_form(&twice).expect_err("refused").field(), Some("route"));
+        let (first, problem) = Fields::of_link(&twice);
+        assert_eq!(first.values.get("route"), "a");
+        assert_eq!(problem.expect("told").field(), Some("route"));
     }
 }

@@ -52,8 +52,8 @@ pub(super) fn in_words(context: &Context, filter: &ReplayFilter) -> Markup {
         @if let Some(source) = &filter.source { " of the source " (parts::source_link(context, source)) }
         @if let Some(event_type) = &filter.event_type { " with the event type " code { (parts::text(event_type.as_str())) } }
         @for (words, text) in texts(filter) { ", " (words) " " code { (parts::cut(text, MAX_TEXT_CHARS)) } }
-        @if let Some(after) = filter.accepted_after { ", accepted from " (maud::display(after)) }
-        @if let Some(before) = filter.accepted_before { ", accepted before " (maud::display(before)) }
+        @if let Some(after) = filter.accepted_after { ", accepted from " (parts::exact(after)) }
+        @if let Some(before) = filter.accepted_before { ", accepted before " (parts::exact(before)) }
         " · " a href=(context.path(&link)) { "Show their webhooks" }
     }
 }
@@ -91,7 +91,8 @@ mod tests {
         let query =
             link.strip_prefix("/replays?").and_then(|link| link.strip_suffix("#new")).expect("the form");
         let given = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect::<Vec<_>>();
-        let filled_in = Fields::of_link(&given).expect("known");
+        let (filled_in, problem) = Fields::of_link(&given);
+        assert!(problem.is_none(), "{problem:?}");
         assert_eq!(filled_in.values.filter().expect("valid"), filter);
         assert!(given.iter().all(|(name, _)| parameters().any(|known| known == name)), "{link}");
         for text in ["two\nlines", "\r", "\0"] {

@@ -12,12 +12,29 @@ use crate::page::filter::{Kind, MORE, Member, STATUS, USUAL, Values, time};
 use crate::page::parts::{self, Tone, choice, input};
 use crate::service::replays::checked;
 
-/// The form. Nothing for a caller who may not operate. The parameters of the link fill it in.
-pub(super) fn section(context: &Context) -> Markup {
+/// The form. The parameters of the link fill it in.
+pub(super) fn of_link(context: &Context) -> Markup {
+    let (Fields { mut values, .. }, mut problem) = Fields::of_link(context.parameters());
+    if values.statuses().next().is_none() {
+        values.set(STATUS, Status::DeadLettered.as_str());
+    }
+    if problem.is_none() {
+        problem = values.filter().and_then(checked).err();
+    }
+    section(context, &values, problem.as_ref().map(wrong))
+}
+
+/// The form as it was sent, with what is wrong with it.
+pub(super) fn as_sent(context: &Context, sent: &[(String, String)], problem: &Error) -> Markup {
+    let (Fields { values, .. }, _) = Fields::of_link(sent);
+    section(context, &values, Some(parts::refused(context, "Nothing was started", problem)))
+}
+
+/// Nothing for a caller who may not operate.
+fn section(context: &Context, values: &Values, problem: Option<Markup>) -> Markup {
     if !context.may_operate() {
         return parts::nothing();
     }
-    let (values, problem) = filled_in(context);
     let has_more = MORE.iter().any(|member| values.given(member.name).is_some());
     html! {
         section.card id="new" {
@@ -26,7 +43,7 @@ pub(super) fn section(context: &Context) -> Markup {
                 "A replay runs finished jobs again, each in a new run with all attempts. It goes on after a restart, and one "
                 "runs at a time. First, the jobs are only counted; then you can start it."
             }
-            @if let Some(problem) = &problem { (wrong(problem)) }
+            @if let Some(problem) = &problem { (problem) }
             form.stack method="post" action=(context.path("/replays")) {
                 (context.form_token())
                 div.row role="group" aria-label="Statuses of the jobs" {
@@ -40,14 +57,14 @@ pub(super) fn section(context: &Context) -> Markup {
                     }
                 }
                 div.fields {
-                    @for member in USUAL { (field(member, &values)) }
+                    @for member in USUAL { (field(member, values)) }
                     (input("Rate, such as 50/s", "rate", values.get("rate")))
                 }
                 details.more id="more-filters" open[has_more] {
                     summary { "More filters" }
-                    div.fields { @for member in MORE { (field(member, &values)) } }
+                    div.fields { @for member in MORE { (field(member, values)) } }
                 }
-                (parts::reason())
+                (parts::reason_of(values.get("reason")))
                 p.hint {
                     "An empty field means any. Without a rate, jobs run again as fast as their routes run them. Jobs of new "
                     "webhooks do not wait behind them."
@@ -56,21 +73,6 @@ pub(super) fn section(context: &Context) -> Markup {
             }
         }
     }
-}
-
-/// The values of the fields as the link fills them in, and what is wrong with it.
-fn filled_in(context: &Context) -> (Values, Option<Error>) {
-    let (mut values, mut problem) = match Fields::of_link(context.parameters()) {
-        Ok(fields) => (fields.values, None),
-        Err(error) => (Values::default(), Some(error)),
-    };
-    if values.statuses().next().is_none() {
-        values.set(STATUS, Status::DeadLettered.as_str());
-    }
-    if problem.is_none() {
-        problem = values.filter().and_then(checked).err();
-    }
-    (values, problem)
 }
 
 /// A browser leaves out what a field cannot hold, and the replay would be about more than what was meant.

@@ -1,5 +1,6 @@
 //! The form by which a source is tested, and what becomes of it.
 
+use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -8,7 +9,7 @@ use crate::domain::error::{Error, Result};
 use crate::domain::trace::Traceparent;
 use crate::domain::webhook::{EventType, IdempotencyKey, MAX_NAME_CHARS, Source};
 use crate::page::because::because;
-use crate::page::context::Context;
+use crate::page::context::{Context, Nav};
 use crate::page::parts::{self, count};
 use crate::service::receive::Received;
 use crate::service::{MAX_TEST_BYTES, TestRequest};
@@ -28,13 +29,20 @@ pub(super) struct Fields {
     reason: String,
 }
 
+impl Fields {
+    /// What the form begins with.
+    pub(super) fn first() -> Self {
+        Self { body: "{}".to_owned(), ..Self::default() }
+    }
+}
+
 /// Whether the caller may send test requests.
 pub(super) fn is_allowed(context: &Context) -> bool {
     context.may_operate() && context.caller.has(Role::Submit)
 }
 
-/// The form.
-pub(super) fn form(context: &Context, source: &Source, verifies: bool) -> Markup {
+/// The form, filled in.
+pub(super) fn form(context: &Context, source: &Source, verifies: bool, fields: &Fields) -> Markup {
     html! {
         section.card id="test" {
             h2 { "Send a test" }
@@ -50,23 +58,27 @@ pub(super) fn form(context: &Context, source: &Source, verifies: bool) -> Markup
                 div.fields {
                     label.field {
                         span { "Event type" }
-                        input name="event_type" maxlength=(MAX_NAME_CHARS) autocomplete="off" spellcheck="false";
+                        input name="event_type" value=(fields.event_type) maxlength=(MAX_NAME_CHARS) autocomplete="off"
+                            spellcheck="false";
                     }
                     label.field {
                         span { "Key (a new one if empty)" }
-                        input name="key" maxlength=(MAX_NAME_CHARS) autocomplete="off" spellcheck="false";
+                        input name="key" value=(fields.key) maxlength=(MAX_NAME_CHARS) autocomplete="off" spellcheck="false";
                     }
                     label.field {
                         span { "Content type" }
                         select name="content_type" {
-                            @for content_type in CONTENT_TYPES { option value=(content_type) { (content_type) } }
+                            @for known in CONTENT_TYPES {
+                                option value=(known) selected[known == fields.content_type] { (known) }
+                            }
                         }
                     }
-                    (parts::reason())
+                    (parts::reason_of(&fields.reason))
                 }
                 label.field {
                     span { "Body" }
-                    textarea name="body" maxlength=(MAX_TEST_BYTES) spellcheck="false" { "{}" }
+                    // Browsers leave out the first line break.
+                    textarea name="body" maxlength=(MAX_TEST_BYTES) spellcheck="false" { "\n" (fields.body) }
                 }
                 button.primary type="submit" { "Send the test" }
             }
@@ -80,11 +92,10 @@ pub(super) async fn send(
     context: &Context,
     source: &Source,
     traceparent: Traceparent,
-    fields: Fields,
+    fields: &Fields,
 ) -> Result<(String, String)> {
     let Fields { event_type, key, content_type, body, reason } = fields;
-    let given = |text: String| Some(text).filter(|text| !text.is_empty());
-    let known = CONTENT_TYPES.into_iter().find(|known| *known == content_type);
+    let known = CONTENT_TYPES.into_iter().find(|known| known == content_type);
     let test = TestRequest {
         event_type: given(event_type).map(EventType::new).transpose()?,
         key: given(key).map(IdempotencyKey::new).transpose()?,
@@ -95,8 +106,33 @@ pub(super) async fn send(
         body: body.replace("\r\n", "\n").into_bytes(),
         traceparent,
     };
-    let received = because(context, Some(reason))?.send_test(source, test).await?;
+    let received = because(context, Some(reason.clone()))?.send_test(source, test).await?;
     Ok(told(source, &received))
+}
+
+fn given(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// The form of a test that was not sent, as it was, and why.
+pub(super) async fn refused(
+    context: &Context,
+    source: &Source,
+    fields: &Fields,
+    problem: &Error,
+) -> Response {
+    let found = async { context.service.source_view(&context.service.seen_source(source)?).await };
+    let Ok(view) = found.await else { return context.failed(problem) };
+    let body = html! {
+        nav.crumbs {
+            a href=(context.path("/sources")) { "Sources" }
+            (parts::source_link(context, source))
+        }
+        (parts::head("Send a test", parts::nothing()))
+        (parts::refused(context, "Nothing was sent", problem))
+        (form(context, source, view.verifies, fields))
+    };
+    context.refused(problem, "Send a test", Nav::Sources, body)
 }
 
 fn told(source: &Source, received: &Received) -> (String, String) {

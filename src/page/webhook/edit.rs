@@ -4,7 +4,6 @@
 //! takes the role `submit` besides `operate`.
 
 use axum::Extension;
-use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -23,7 +22,7 @@ use crate::domain::webhook::{EventType, IdempotencyKey, MAX_NAME_CHARS, NewWebho
 use crate::page::action::Action;
 use crate::page::because::{Why, because};
 use crate::page::context::{Context, Nav};
-use crate::page::parts::{self, Tone, cut, input};
+use crate::page::parts::{self, cut, input};
 use crate::service::apart;
 use crate::service::view::WebhookView;
 
@@ -172,7 +171,7 @@ fn view(context: &Context, webhook: &WebhookView, edited: &Edited, problem: Opti
     let back = context.path(&format!("/webhooks/{}", status.id));
     html! {
         (head(context, webhook))
-        @if let Some(problem) = problem { (refused(context, problem)) }
+        @if let Some(problem) = problem { (parts::refused(context, "Nothing was sent", problem)) }
         section.card {
             p {
                 "This makes a new webhook of the source " b { (status.source.as_str()) } ", with the headers that were "
@@ -202,19 +201,6 @@ fn view(context: &Context, webhook: &WebhookView, edited: &Edited, problem: Opti
     }
 }
 
-/// Why the webhook was not sent.
-fn refused(context: &Context, problem: &Error) -> Markup {
-    parts::notice(
-        Tone::Bad,
-        html! {
-            p {
-                "Nothing was sent: " (parts::text(problem.detail()))
-                @if let Some(id) = problem.webhook() { " See " (parts::id_link(context, id)) "." }
-            }
-        },
-    )
-}
-
 /// `POST /webhooks/{id}/send`
 pub(super) async fn send(
     id: InPath,
@@ -238,13 +224,8 @@ pub(super) async fn send(
     match submitted(&context, &webhook, &edited, traceparent).await {
         Ok((id, notice)) => context.done(&format!("/webhooks/{id}"), notice),
         Err(error) => {
-            let status = (context.shared.pages.status_of)(error.reason());
-            if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
-                return context.failed(&error);
-            }
-            // Keeps the text that the operator entered.
             let body = view(&context, &webhook, &edited, Some(&error));
-            context.page_with(status, "Edit and send", Some(Nav::Webhooks), body)
+            context.refused(&error, "Edit and send", Nav::Webhooks, body)
         }
     }
 }

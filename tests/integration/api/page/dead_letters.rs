@@ -77,7 +77,36 @@ async fn dead_letters_are_grouped_by_route_and_error(#[values(Sqlite, Postgres)]
 
     let of_route = browser.get("/dead-letters?route=invoices&source=").await;
     assert!(of_route.text.contains("1 dead letter in 1 group."), "{}", of_route.text);
-    refused(&browser.get("/dead-letters?route=A").await, 400, "INVALID_FIELD");
+}
+
+#[tokio::test]
+async fn a_wrong_filter_keeps_the_form_and_its_value() {
+    let hookbox = Hookbox::start(Sqlite);
+    for (query, kept) in [
+        ("source=Bad!", "name=\"source\" value=\"Bad!\""),
+        ("route=A", "<option value=\"A\" selected>"),
+        ("source=shop&page_token=x", "name=\"source\" value=\"shop\""),
+    ] {
+        let page = Browser::of(&hookbox).get(&format!("/dead-letters?{query}")).await;
+        refused(&page, 400, "INVALID_FIELD");
+        for text in ["A filter is wrong: `", "<h1>Dead letters</h1>", kept] {
+            assert!(page.text.contains(text), "{text}: {}", page.text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_long_error_leaves_the_other_columns_their_room() {
+    let (hookbox, _) = hookbox(Sqlite).await;
+    let browser = Browser::of(&hookbox);
+    let groups = browser.get("/dead-letters").await.text;
+    assert!(groups.contains("<div class=\"table\"><table class=\"cards\">"), "{groups}");
+    assert!(groups.contains("<td class=\"main long\">"), "{groups}");
+    let list = browser.get("/webhooks?status=dead_lettered").await.text;
+    assert!(list.contains("<td class=\"long\" data-label=\"Last error\">"), "{list}");
+    let styles = super::values_of(&list, "href").into_iter().find(|path| path.ends_with(".css")).unwrap();
+    let styles = browser.get(styles).await.text;
+    assert!(styles.contains("td.long { min-width: 200px; overflow-wrap: anywhere; }"), "{styles}");
 }
 
 #[rstest]
@@ -132,6 +161,9 @@ async fn a_group_without_a_text_that_all_its_errors_have_has_no_link_to_a_replay
     hookbox.wait_for(&id, "dead_lettered").await;
     let page = Browser::of(&hookbox).get("/dead-letters").await;
     assert!(rows(&page.text)[0].contains("no 7") && !page.text.contains("Replay all"), "{}", page.text);
+    // A list would have all dead letters of the route.
+    let link = format!("<a href=\"/webhooks/{id}\">no 7</a>");
+    assert!(rows(&page.text)[0].contains(&link), "{link}: {}", page.text);
 }
 
 #[tokio::test]

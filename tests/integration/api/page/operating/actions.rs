@@ -117,7 +117,11 @@ async fn actions_are_narrowed_to_those_on_a_webhook() {
     let text = words(&browser.get(&format!("/actions?webhook_id={id}")).await.text);
     assert!(text.contains(&format!("retry webhook webhook {id} source default mended")), "{text}");
     assert!(!text.contains("pause"), "{text}");
-    refused(&browser.get("/actions?webhook_id=x").await, 400, "INVALID_FIELD");
+    let wrong = browser.get("/actions?webhook_id=k-2").await;
+    refused(&wrong, 400, "INVALID_FIELD");
+    for text in ["A filter is wrong: `webhook_id` must be the UUID", "name=\"webhook_id\" value=\"k-2\""] {
+        assert!(wrong.text.contains(text), "{text}: {}", wrong.text);
+    }
 }
 
 #[tokio::test]

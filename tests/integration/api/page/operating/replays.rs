@@ -63,7 +63,7 @@ async fn a_replay_counts_first_and_then_runs_the_same_jobs_again() {
     let page = hookbox.as_time_passes("the end of the replay", look).await;
     let text = words(&page.text);
     assert!(text.contains("3 run again") && text.contains("<b>wrong</b> result"), "{text}");
-    assert!(text.contains("accepted before 2026-03-01T12:00:00.001Z"), "{text}");
+    assert!(text.contains("accepted before 2026-03-01 12:00:00.001 UTC"), "{text}");
     assert!(page.text.contains("id=\"replay\" data-live"), "{}", page.text);
     let list = hookbox.rest.get("/v1/webhooks?source=default&idempotency_key=evt-001").await.json();
     let id = list["webhooks"][0]["id"].as_str().unwrap();
@@ -167,6 +167,35 @@ async fn a_replay_without_a_filter_or_with_a_wrong_one_is_refused() {
     assert!(list.contains("id=\"replays\" data-live"), "one can be started from elsewhere: {list}");
     let older = browser.get("/replays?page_token=1").await.text;
     assert!(older.contains("There are no older replays."), "{older}");
+}
+
+#[tokio::test]
+async fn a_form_that_is_refused_keeps_its_fields() {
+    let hookbox = Hookbox::start(Sqlite);
+    let browser = Browser::of(&hookbox);
+    let filled_in = [("status", "completed"), ("source", "shop"), ("reason", "a <wrong> order")];
+    for (wrong, why) in [
+        (("rate", "50 per s"), "such as 50/s"),
+        (("body_pointer", "/id"), "`body_equals`"),
+        (("route", "No Route"), "`route`"),
+    ] {
+        let answer = sent(&browser, "/replays", "/replays", &[&filled_in[..], &[wrong]].concat()).await;
+        refused(&answer, 400, "INVALID_FIELD");
+        let text = words(&answer.text);
+        assert!(text.contains("Nothing was started: ") && text.contains(why), "{why}: {text}");
+        let fields = fields_of(&answer.text, "/replays");
+        for (name, value) in filled_in[1..].iter().chain([&wrong]) {
+            assert!(fields.contains(&((*name).to_owned(), (*value).to_owned())), "{name}: {fields:?}");
+        }
+        for (status, checked) in [("dead_lettered", ""), ("completed", " checked")] {
+            let input = format!("<input type=\"checkbox\" name=\"status\" value=\"{status}\"{checked}>");
+            assert!(answer.text.contains(&input), "{input}: {}", answer.text);
+        }
+    }
+    let page = browser.get("/replays?page_token=x&route=default").await;
+    refused(&page, 400, "INVALID_FIELD");
+    let fields = fields_of(&page.text, "/replays");
+    assert!(fields.contains(&("route".to_owned(), "default".to_owned())), "{fields:?}");
 }
 
 #[tokio::test]

@@ -127,6 +127,9 @@ async fn a_test_is_an_action_on_its_source(#[values(Sqlite, Postgres)] store: St
     let text = words(&browser.get("/actions").await.text);
     let line = format!("anna send test {stored} source shop the secret is new");
     assert!(text.contains(&line), "{text}");
+    let link = format!("stored as the webhook <a class=\"id\" href=\"/webhooks/{id}\">{id}</a>");
+    let list = browser.get("/actions").await;
+    assert!(list.text.contains(&link), "{link}: {}", list.text);
     let page = browser.get(&format!("/webhooks/{id}")).await;
     assert!(page.text.contains("a test of the source, with the token anna"), "{}", page.text);
 }
@@ -145,6 +148,10 @@ async fn what_cannot_be_sent_as_the_sender_sends_it_is_refused_with_the_reason()
         let answer = sent(&browser, &view, &action, &fields).await;
         refused(&answer, 400, "INVALID_FIELD");
         assert!(words(&answer.text).contains(why), "{why}: {}", answer.text);
+        // Nothing has to be written again.
+        let body = fields.iter().find(|(name, _)| *name == "body").unwrap().1;
+        let kept = format!("spellcheck=\"false\">\n{body}</textarea>");
+        assert!(answer.text.contains(&kept) && answer.text.contains("Nothing was sent: "), "{}", answer.text);
     }
     let large = format!("\"{}\"", "x".repeat(256 * 1024));
     let answer = sent(&browser, "/sources/shop", "/sources/shop/test", &[JSON, ("body", &large)]).await;
