@@ -108,7 +108,7 @@ fn table(context: &Context, sources: &[SourceView]) -> Markup {
     let has_numbers = !context.caller.has_limited_routes();
     html! {
         div.table {
-            table.cards {
+            table.cards.wide {
                 thead {
                     tr {
                         th scope="col" { "Source" }
@@ -148,8 +148,13 @@ fn row(context: &Context, view: &SourceView, has_numbers: bool) -> Markup {
             }
             @if has_numbers {
                 td.nowrap data-label="Last seen" { (last_seen(context, view.last_seen)) }
-                td.num data-label="Verified" { (number(counts.verified)) }
-                td.num data-label="Not verified" { (number(counts.unverified)) }
+                @if view.verifies {
+                    td.num data-label="Verified" { (number(counts.verified)) }
+                    td.num data-label="Not verified" { (number(counts.unverified)) }
+                } @else {
+                    td.num data-label="Accepted" { (number(counts.verified)) " " span.small.muted { "accepted" } }
+                    td.num data-label="Not verified" { "–" }
+                }
                 td.num data-label="Malformed" { (number(counts.malformed)) }
                 td.num data-label="Unauthorized" { (number(counts.unauthorized)) }
                 td.num data-label="Handshakes" { (number(counts.handshakes)) }

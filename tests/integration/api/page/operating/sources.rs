@@ -86,6 +86,25 @@ async fn requests_without_a_token_are_counted_at_sources_that_verify_nothing() {
 }
 
 #[tokio::test]
+async fn nothing_counts_as_verified_at_a_source_that_verifies_nothing() {
+    let open = "[sources.open]\nverify = \"none\"\nkey = \"body\"\n";
+    let hookbox = Hookbox::with_routes(Sqlite, &[SOURCES, open].concat());
+    let request = hookbox.rest.request(Method::POST, "/v1/sources/open/webhooks").body("{}");
+    let answer = Answer::of(request).await;
+    assert!((200..300).contains(&answer.status), "{}", answer.text);
+    let list = Browser::of(&hookbox).get("/sources").await;
+    let open = row(&list, "/sources/open");
+    assert!(
+        open.contains("data-label=\"Accepted\">1 <span class=\"small muted\">accepted</span></td>"),
+        "{open}"
+    );
+    assert!(
+        !open.contains("data-label=\"Verified\"") && open.contains("data-label=\"Not verified\">–</td>"),
+        "{open}"
+    );
+}
+
+#[tokio::test]
 async fn a_source_says_where_its_sender_sends_and_what_it_is_answered() {
     let hookbox = Hookbox::with_routes(Sqlite, SOURCES);
     let browser = Browser::of(&hookbox);
