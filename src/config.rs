@@ -97,6 +97,8 @@ pub struct Config {
     pub hosts: Vec<Host>,
     /// The origin of `public_url`, the URL at which senders and browsers reach REST; none if it is not set.
     pub public_url: Option<WebOrigin>,
+    /// The same URL with its path, without a slash at its end.
+    pub public_url_text: Option<Arc<str>>,
     /// The path under which a proxy serves the page, such as `/hooks`; empty if that is the root.
     pub base_path: Arc<str>,
     /// The URL of a trace in the tool that shows traces; none if it is not set.
@@ -236,6 +238,7 @@ impl Config {
             tls: tls?,
             hosts: hosts?,
             public_url: public_url?,
+            public_url_text: sources::public_url(layers),
             base_path: base_path?,
             trace_url: trace_url?,
             allow_anonymous: allow_anonymous?,

@@ -80,6 +80,8 @@ pub struct Pages {
     pub trace_url: Option<TraceUrl>,
     /// The HTTP status of each reason.
     pub status_of: fn(Reason) -> StatusCode,
+    /// The URL at which clients reach REST, without a slash at its end; none if it is the one that requests name.
+    pub public_url: Option<Arc<str>>,
     /// Whether browsers reach the page by `https` alone.
     pub is_secure: bool,
     /// Random, for the tokens of forms where no token is configured.

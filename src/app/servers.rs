@@ -107,6 +107,7 @@ impl Apis<'_> {
             base_path: Arc::clone(&config.base_path),
             trace_url: config.trace_url.clone(),
             status_of: http::status_of,
+            public_url: config.public_url_text.clone(),
             is_secure: config.tls.is_some() || is_https,
             form_key: self.form_key,
             backlog: self.backlog,

@@ -30,8 +30,7 @@ impl Sources {
     /// Reads and compiles the sources of the file; none of them if there is no file. Adds every mistake, with its place.
     /// After a mistake, sources are missing.
     pub(super) fn collect(layers: &Layers, mistakes: &mut Vec<Mistake>) -> Self {
-        let public_url = layers.get("public_url").0.trim_end_matches('/');
-        let public_url = (!public_url.is_empty()).then(|| Arc::<str>::from(public_url));
+        let public_url = public_url(layers);
         layers.read_sources(|sources| {
             let Some(sources) = sources else { return Self::default() };
             SourceReader { layers, public_url, mistakes }.sources(&sources)
@@ -47,6 +46,12 @@ impl Sources {
     pub fn text(&self) -> String {
         self.read.iter().map(ToString::to_string).collect()
     }
+}
+
+/// The setting `public_url` without a slash at its end; none if it is not set.
+pub(super) fn public_url(layers: &Layers) -> Option<Arc<str>> {
+    let url = layers.get("public_url").0.trim_end_matches('/');
+    (!url.is_empty()).then(|| Arc::from(url))
 }
 
 struct SourceReader<'m, 'l> {

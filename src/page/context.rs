@@ -20,6 +20,7 @@ use crate::access::{Caller, Client, Need, Role};
 use crate::connections::{Arrival, Exchange, Turn};
 use crate::domain::duration::whole_seconds;
 use crate::domain::error::{Error, Reason, Result};
+use crate::domain::host::{Host, Scheme, WebOrigin};
 use crate::domain::trace::Traceparent;
 use crate::service::{Service, log_unserved};
 
@@ -70,6 +71,8 @@ pub(super) struct Context {
     pub(super) session: Session,
     /// For the cookie of the login.
     pub(super) cookie_scope: CookieScope,
+    /// The origin that the request names; none if it names no host.
+    origin: Option<WebOrigin>,
     /// The path of the request without `base_path`.
     at: String,
     /// The parameters of the request, without those of a notice.
@@ -128,6 +131,7 @@ impl Context {
             shared: Arc::clone(shared),
             session,
             cookie_scope: CookieScope::of(head, shared),
+            origin: origin(head),
             at: inner_path(head.uri.path(), &shared.pages.base_path).to_owned(),
             parameters,
             notice,
@@ -191,6 +195,13 @@ impl Context {
         let kept = self.parameters.iter().filter(|(known, _)| known != name);
         let kept = kept.map(|(name, value)| (name.as_str(), value.as_str()));
         self.path(&with_query(&self.at, kept.chain(value.map(|value| (name, value)))))
+    }
+
+    /// The URL at which clients reach REST, without a slash at its end: that of the settings, or the one that the request
+    /// names. None if it names no host.
+    pub(super) fn server(&self) -> Option<String> {
+        let public_url = self.shared.pages.public_url.as_ref().map(ToString::to_string);
+        public_url.or_else(|| self.origin.as_ref().map(ToString::to_string))
     }
 
     /// The parameters of the request, in their order.
@@ -289,6 +300,17 @@ pub(super) fn reader(head: &Parts, shared: &Shared) -> std::result::Result<Sessi
         Reason::Unauthenticated => to_login(head, shared),
         _ => away(head, shared, &error),
     })
+}
+
+/// The origin that a request names.
+fn origin(head: &Parts) -> Option<WebOrigin> {
+    let named = match head.uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => head.headers.get(header::HOST)?.to_str().ok()?,
+    };
+    let (host, port) = Host::parse(named)?;
+    let scheme = head.extensions.get::<Scheme>().copied().unwrap_or(Scheme::Http);
+    Some(WebOrigin::new(scheme, host, port))
 }
 
 /// A path with parameters added to it.

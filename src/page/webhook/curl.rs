@@ -19,7 +19,7 @@ use crate::service::view::WebhookView;
 /// The longest body that is written into the command.
 const MAX_INLINE_BYTES: usize = 16 * 1024;
 
-/// The server, as `hookbox send` and the other commands find it.
+/// The server if its URL is not known, or cannot be written: as `hookbox send` and the other commands find it.
 const SERVER: &str = "${HOOKBOX_URL:-http://127.0.0.1:8080}";
 
 /// What to do before a command that reads the body from its file.
@@ -53,7 +53,7 @@ pub(super) fn section(context: &Context, webhook: &WebhookView) -> Markup {
     let needs_token = context.service.access().needs_tokens();
     let is_sent = !webhook.status.source.is_own();
     let Some(body) = webhook.payload.as_deref().filter(|_| is_sent) else { return parts::nothing() };
-    let command = command(webhook, body, needs_token);
+    let command = command(webhook, body, needs_token, context.server().as_deref());
     html! {
         section.card {
             div.spread {
@@ -73,8 +73,13 @@ pub(super) fn section(context: &Context, webhook: &WebhookView) -> Markup {
     }
 }
 
-/// The command that sends a body again. Errors: why there is none.
-fn command(webhook: &WebhookView, body: &[u8], needs_token: bool) -> Result<Command, &'static str> {
+/// The command that sends a body again to this server. Errors: why there is none.
+fn command(
+    webhook: &WebhookView,
+    body: &[u8],
+    needs_token: bool,
+    server: Option<&str>,
+) -> Result<Command, &'static str> {
     let source = &webhook.status.source;
     let mut hints = Vec::new();
     let (path, body, lines) = if *source == Source::default() {
@@ -89,7 +94,9 @@ fn command(webhook: &WebhookView, body: &[u8], needs_token: bool) -> Result<Comm
         let lines = headers(webhook, &mut hints);
         (format!("/v1/sources/{source}/webhooks"), Body::of(webhook, body, &mut hints), lines)
     };
-    let mut text = format!("{}curl -sS -X POST \"{SERVER}{path}\"", body.piped);
+    let url = server.and_then(|server| quoted(&format!("{server}{path}")));
+    let url = url.unwrap_or_else(|| format!("\"{SERVER}{path}\""));
+    let mut text = format!("{}curl -sS -X POST {url}", body.piped);
     for line in lines.iter().chain([&body.option]) {
         text.push_str(" \\\n  ");
         text.push_str(line);
@@ -213,7 +220,7 @@ mod tests {
     }
 
     fn of(webhook: &WebhookView, needs_token: bool) -> Result<Command, &'static str> {
-        command(webhook, webhook.payload.as_deref().expect("a body"), needs_token)
+        command(webhook, webhook.payload.as_deref().expect("a body"), needs_token, None)
     }
 
     fn text(webhook: &WebhookView) -> String {
@@ -270,6 +277,20 @@ mod tests {
             assert!(text.ends_with(&format!("--data-raw '{}'", body.replace('\'', "'\\''"))), "{text}");
         }
         assert!(text(&webhook("shop", "k", b"\xff", &[])).starts_with("printf %s '/w==' | "));
+    }
+
+    #[test]
+    fn a_webhook_is_sent_to_the_server_that_shows_it() {
+        let webhook = webhook("shop", "k", b"{}", &[]);
+        for (server, url) in [
+            ("https://hooks.example/a", "'https://hooks.example/a/v1/sources/shop/webhooks'"),
+            ("http://[::1]:9000", "'http://[::1]:9000/v1/sources/shop/webhooks'"),
+            ("https://a.example/$(id)'", r"'https://a.example/$(id)'\''/v1/sources/shop/webhooks'"),
+            (r"https://a.example/\", "\"${HOOKBOX_URL:-http://127.0.0.1:8080}/v1/sources/shop/webhooks\""),
+        ] {
+            let command = command(&webhook, b"{}", false, Some(server)).expect("a command");
+            assert!(command.text.starts_with(&format!("curl -sS -X POST {url} \\\n")), "{}", command.text);
+        }
     }
 
     #[test]

@@ -92,7 +92,7 @@ async fn a_webhook_is_shown_with_all_that_is_known_of_it(#[values(Sqlite, Postgr
             "the disk is full",
             "<b>completed</b>",
             "{&quot;ok&quot;:7}",
-            "curl -sS -X POST",
+            &format!("curl -sS -X POST 'http://{}/v1/webhooks'", hookbox.rest.address()),
             // It can be replayed from elsewhere.
             "id=\"state\" data-live",
             "id=\"webhook\" data-live",
