@@ -31,8 +31,9 @@ mod verdict;
 mod webhook;
 mod webhooks;
 
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::extract::Request;
@@ -165,12 +166,31 @@ pub fn paths() -> Vec<(&'static str, &'static str)> {
     all().0.iter().map(|served| (served.method, served.path)).collect()
 }
 
+/// The paths that take a form and have no view.
+static ONLY_FORMS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+    let paths = paths();
+    let views =
+        paths.iter().filter(|(method, _)| *method == "GET").map(|(_, path)| *path).collect::<HashSet<_>>();
+    let forms = paths.iter().filter(|(method, _)| *method == "POST").map(|(_, path)| *path);
+    forms.filter(|path| !views.contains(path)).collect()
+});
+
+/// Whether a path, without the prefix of a proxy, takes a form and has no view.
+fn is_only_a_form(path: &str) -> bool {
+    ONLY_FORMS.iter().any(|served| {
+        let (served, asked) = (served.split('/'), path.split('/'));
+        served.clone().count() == asked.clone().count()
+            && served.zip(asked).all(|(served, asked)| served == asked || served.starts_with('{'))
+    })
+}
+
 /// Serves all paths of the page, also with the prefix `base_path`, and says of any other path that nothing is there.
 pub fn router(pages: Pages) -> Router {
     let form_key = hmac::Key::new(hmac::HMAC_SHA256, &pages.form_key);
     let base_path = Arc::clone(&pages.base_path);
     let mut router = Router::<Shared>::new();
-    for Served { path, handler, .. } in all().0 {
+    let views = ONLY_FORMS.iter().copied().fold(all(), |views, form| views.get(form, only_a_form));
+    for Served { path, handler, .. } in views.0 {
         if !base_path.is_empty() {
             router = router.route(&format!("{base_path}{path}"), handler.clone());
             if path == OVERVIEW {
@@ -190,6 +210,11 @@ pub fn router(pages: Pages) -> Router {
 /// Answers a path that no view has.
 async fn nothing_there(context: Context) -> Response {
     context.nothing_there()
+}
+
+/// Answers a request for the path of a form.
+async fn only_a_form(context: Context) -> Response {
+    context.only_a_form()
 }
 
 /// Tells the browser what it may do with a page, and to keep none unless the page says so.

@@ -268,6 +268,20 @@ impl Context {
         self.problem(StatusCode::NOT_FOUND, "There is no such page", "PATH_NOT_FOUND", detail)
     }
 
+    /// The answer to a request for the path of a form, such as a link to it or a reload after it.
+    pub(super) fn only_a_form(&self) -> Response {
+        let detail = "This address takes a form that a page sends, and has nothing to show. Nothing was changed. The \
+            navigation above has all views.";
+        let mut response = self.problem(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "There is nothing to see here",
+            "METHOD_NOT_ALLOWED",
+            detail,
+        );
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+        response
+    }
+
     fn problem(&self, status: StatusCode, title: &str, reason: &str, detail: &str) -> Response {
         let body = html! {
             section.problem {

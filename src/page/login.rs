@@ -13,7 +13,7 @@ use super::action::{Action, MAX_SMALL_FORM_BYTES, read_form};
 use super::context::{Turned, html_response, inner_path, see_other, with_query};
 use super::document::bare;
 use super::session::{CookieScope, Session, has_cookie};
-use super::{Paths, Shared, parts};
+use super::{Paths, Shared, is_only_a_form, parts};
 use crate::access::{Need, Role};
 use crate::domain::duration::whole_seconds;
 use crate::domain::error::{Error, Reason};
@@ -27,13 +27,19 @@ pub(super) fn routes() -> Paths {
     Paths::default().get("/login", show).post("/login", log_in).post("/logout", log_out)
 }
 
-/// The form, if there is a token to be asked for.
+/// The form, if there is a token to be asked for and the browser has none yet.
 async fn show(State(shared): State<Shared>, request: Request) -> Response {
     if !shared.pages.service.access().needs_tokens() {
         return see_other(&format!("{}/", shared.pages.base_path));
     }
-    let query = request.uri().query().unwrap_or_default();
-    form(&shared, &field(query.as_bytes(), "next"), None)
+    let (head, _) = request.into_parts();
+    let query = head.uri.query().unwrap_or_default();
+    let next = field(query.as_bytes(), "next");
+    // A token that is refused here counts as a failed one, so that this finds out no more than any other view.
+    if has_cookie(&head) && Session::of(&head, &shared, Need::Role(Role::Read)).is_ok() {
+        return see_other(&format!("{}{}", shared.pages.base_path, safe_next(&next).unwrap_or("/")));
+    }
+    form(&shared, &next, None)
 }
 
 /// Checks the token, and has the browser keep it.
@@ -162,7 +168,7 @@ fn retry_after(error: &Error, response: &mut Response) {
     }
 }
 
-/// The path to go on with, if it is one of this page and nothing else: neither another server, nor a file.
+/// The path to go on with, if it is one of this page and nothing else: neither another server, nor a file, nor a form.
 fn safe_next(next: &str) -> Option<&str> {
     let is_path = next.starts_with('/') && !next.starts_with("//") && next.len() <= MAX_NEXT_CHARS;
     let has_only = |c: char| c.is_ascii_graphic() && c != '\\';
@@ -170,7 +176,9 @@ fn safe_next(next: &str) -> Option<&str> {
     let is_dots =
         |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
     let path = next.split(['?', '#']).next().unwrap_or_default();
-    Some(next).filter(|next| is_path && next.chars().all(has_only) && !path.split('/').any(is_dots))
+    Some(next)
+        .filter(|next| is_path && next.chars().all(has_only) && !path.split('/').any(is_dots))
+        .filter(|_| !is_only_a_form(path))
 }
 
 /// A field of a form or of a query; empty if it is absent.
@@ -191,7 +199,8 @@ mod tests {
         let long = format!("/{}", "a".repeat(MAX_NEXT_CHARS));
         let foreign =
             ["//evil.example", "https://evil.example", "/\\evil.example", "/../a", "/a/.%2E/b", "/."];
-        for next in foreign.into_iter().chain(["", "webhooks", "/a b", "/é", "/a\n", &long]) {
+        let forms = ["/logout", "/pause?a=b", "/webhooks/1/retry"];
+        for next in foreign.into_iter().chain(forms).chain(["", "webhooks", "/a b", "/é", "/a\n", &long]) {
             assert_eq!(safe_next(next), None, "{next}");
         }
     }

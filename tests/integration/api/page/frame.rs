@@ -170,6 +170,18 @@ async fn a_method_that_a_view_does_not_take_is_refused() {
 }
 
 #[tokio::test]
+async fn a_link_to_the_path_of_a_form_is_answered_with_a_page() {
+    let hookbox = Hookbox::start(Sqlite);
+    let id = hookbox.rest.accept("evt-001").await;
+    for path in ["/pause".to_owned(), "/logout".to_owned(), format!("/webhooks/{id}/retry")] {
+        let page = Browser::of(&hookbox).get(&path).await;
+        refused(&page, 405, "METHOD_NOT_ALLOWED");
+        assert_eq!(page.header("allow"), "POST", "{path}");
+        assert!(page.text.contains("href=\"/webhooks\""), "{path}: {}", page.text);
+    }
+}
+
+#[tokio::test]
 async fn a_mistyped_address_is_answered_with_a_page_for_browsers_and_data_for_programs() {
     let hookbox = Hookbox::start(Sqlite);
     let page = Browser::of(&hookbox).get("/webhoks?status=pending").await;

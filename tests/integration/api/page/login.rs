@@ -125,10 +125,12 @@ async fn a_token_that_was_taken_away_leads_to_the_login_and_is_forgotten() {
 }
 
 #[tokio::test]
-async fn the_login_leads_to_no_other_server() {
+async fn the_login_leads_to_no_other_server_and_to_no_form() {
     let hookbox = hookbox();
     let browser = Browser::of(&hookbox);
-    for next in ["//evil.example", "https://evil.example/", "/\\evil.example", "javascript:alert(1)"] {
+    for next in
+        ["//evil.example", "https://evil.example/", "/\\evil.example", "javascript:alert(1)", "/logout"]
+    {
         let answer = browser.post("/login", &[("token", &secret("reader")), ("next", next)]).await;
         assert_eq!((answer.status, answer.header("location")), (303, "/"), "{next}");
     }
@@ -142,6 +144,20 @@ async fn the_logout_has_the_browser_forget_the_token() {
     let answer = browser.post("/logout", &[("form_token", &token)]).await;
     assert_eq!((answer.status, answer.header("location")), (303, "/login"));
     assert!(answer.header("set-cookie").starts_with("hookbox=; "), "{:?}", answer.headers);
+}
+
+#[tokio::test]
+async fn a_browser_that_is_logged_in_is_not_asked_again() {
+    let hookbox = hookbox();
+    let browser = Browser::logged_in(&hookbox, "reader").await;
+    for (path, location) in
+        [("/login", "/"), ("/login?next=%2Froutes", "/routes"), ("/login?next=%2F%2Fevil.example", "/")]
+    {
+        let answer = browser.get(path).await;
+        assert_eq!((answer.status, answer.header("location")), (303, location), "{path}");
+    }
+    let wrong = browser.with_cookie("hookbox=aGJ4X3dyb25n").get("/login?next=%2Froutes").await;
+    assert!(wrong.status == 200 && wrong.text.contains("value=\"/routes\""), "{}", wrong.text);
 }
 
 #[tokio::test]
