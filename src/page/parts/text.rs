@@ -22,7 +22,7 @@ const MAX_MARKS: usize = 1_000;
 /// How much of a text to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Shown {
-    /// At most [`MAX_SHOWN_CHARS`]. The link, if there is one, leads to all of it.
+    /// At most [`MAX_SHOWN_CHARS`]. The link, if there is one, leads to more of it.
     Beginning(Option<String>),
     /// All of it.
     All,
@@ -61,8 +61,13 @@ pub(crate) fn code(whole: &str, shown: &Shown) -> Markup {
         pre.code tabindex="0" { code { (lines(&text)) } }
         @if is_cut || is_line_cut {
             p.muted.small {
-                "Only the beginning is shown, of " (super::bytes(whole.len() as u64)) " in all. "
-                @if let Shown::Beginning(Some(all)) = shown { a href=(all) { "Show all" } }
+                @if *shown == Shown::All {
+                    "Of each line, at most " (super::number(line_chars as u64)) " characters are shown, of "
+                    (super::bytes(whole.len() as u64)) " in all."
+                } @else {
+                    "Only the beginning is shown, of " (super::bytes(whole.len() as u64)) " in all. "
+                }
+                @if let Shown::Beginning(Some(more)) = shown { a href=(more) { "Show more" } }
             }
         }
     }
@@ -152,9 +157,14 @@ mod tests {
         let beginning = code(&line, &Shown::Beginning(Some("/all".to_owned()))).0;
         assert!(beginning.len() < 3_000, "{}", beginning.len());
         assert!(
-            beginning.contains("976.6 KiB in all") && beginning.contains("<a href=\"/all\">Show all</a>")
+            beginning.contains("976.6 KiB in all") && beginning.contains("<a href=\"/all\">Show more</a>")
         );
-        assert!(code(&line, &Shown::All).0.len() < 21_000, "one line of a million characters is never shown");
+        let all = code(&line, &Shown::All).0;
+        assert!(all.len() < 21_000, "one line of a million characters is never shown");
+        assert!(
+            all.contains("Of each line, at most 20,000 characters are shown, of 976.6 KiB in all."),
+            "{all}"
+        );
         let many = "line\n".repeat(100_000);
         assert!(code(&many, &Shown::Beginning(None)).0.len() < 21_000);
         assert!(code(&many, &Shown::All).0.len() > 500_000);

@@ -241,7 +241,7 @@ fn more(context: &Context, is_all: bool) -> Markup {
             @if is_all {
                 "The page shows no more of the body. Download it to see the rest."
             } @else {
-                "Only the beginning is shown. " a href=(all(context)) { "Show all" }
+                "Only the beginning is shown. " a href=(all(context)) { "Show more" }
             }
         }
     }
