@@ -9,6 +9,7 @@ use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use maud::{Markup, html};
+use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
@@ -123,7 +124,7 @@ impl Context {
         };
         let traceparent = head.extensions.get::<Traceparent>();
         let trace_id = traceparent.map(|traceparent| traceparent.trace_id().to_owned());
-        Ok(Self {
+        let context = Self {
             service: shared.pages.service.on_behalf_of(Arc::clone(&session.caller)),
             caller: Arc::clone(&session.caller),
             client: head.extensions.get::<Client>().map(|Client(address)| *address),
@@ -138,7 +139,14 @@ impl Context {
             trace_id: trace_id.unwrap_or_default(),
             exchange: head.extensions.get::<Exchange>().cloned(),
             _form: None,
-        })
+        };
+        // A filter would look for another text than the one that was meant.
+        if percent_decode_str(query).decode_utf8().is_err() {
+            let detail =
+                "the address of this page is wrong: its query is not valid UTF-8; encode it as UTF-8";
+            return Err(context.failed(&Error::new(Reason::InvalidField, detail)).into());
+        }
+        Ok(context)
     }
 
     /// Keeps the memory of the form of the request reserved until the request is answered.

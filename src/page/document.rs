@@ -41,7 +41,7 @@ pub(super) fn document(
         header.top {
             (brand(&context.path("/")))
             nav.views aria-label="Views" {
-                @for (view, name, path) in VIEWS {
+                @for (view, name, path) in VIEWS.into_iter().filter(|(view, ..)| sees(context, *view)) {
                     a href=(context.path(path)) aria-current=[(at == Some(view)).then_some("page")] { (name) }
                 }
             }
@@ -61,6 +61,11 @@ pub(super) fn document(
         }
     };
     whole(&context.shared, title, Some(&context.path("/live")), &content)
+}
+
+/// Whether the caller may open a view.
+fn sees(context: &Context, view: Nav) -> bool {
+    view != Nav::Settings || !context.caller.is_limited()
 }
 
 /// A document without navigation, for a client that was not let in.

@@ -130,7 +130,15 @@ pub(super) fn of_pauses(context: &Context, stats: &Stats) -> Vec<Wrong> {
             "{what} has been paused for {since}: webhooks are accepted, and no job starts. Paused by {}{why}",
             pause.actor
         );
-        Wrong::new(Tone::Warning, text).see(path, "Resume it there")
+        let caller = &context.caller;
+        let may_resume = context.may_operate()
+            && match &pause.target {
+                PauseTarget::Everything => !caller.is_limited(),
+                PauseTarget::Route(_) => !caller.has_limited_sources(),
+                PauseTarget::Source(_) => !caller.has_limited_routes(),
+            };
+        let label = if may_resume { "Resume it there" } else { "Look at it" };
+        Wrong::new(Tone::Warning, text).see(path, label)
     });
     pauses.collect()
 }

@@ -146,6 +146,8 @@ async fn the_settings_are_shown_without_secrets_to_callers_without_limits() {
     assert!(!settings.text.contains(&digest), "{}", settings.text);
     let limited = Browser::logged_in(&hookbox, "some").await.get("/settings").await;
     super::refused(&limited, 403, "FORBIDDEN");
+    assert!(settings.text.contains("href=\"/settings\""), "{}", settings.text);
+    assert!(!limited.text.contains("href=\"/settings\""), "it leads nowhere: {}", limited.text);
 }
 
 #[tokio::test]
@@ -178,6 +180,14 @@ async fn a_link_to_the_path_of_a_form_is_answered_with_a_page() {
         refused(&page, 405, "METHOD_NOT_ALLOWED");
         assert_eq!(page.header("allow"), "POST", "{path}");
         assert!(page.text.contains("href=\"/webhooks\""), "{path}: {}", page.text);
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_is_not_utf_8_is_refused() {
+    let hookbox = Hookbox::start(Sqlite);
+    for query in ["event_type=%ff", "%ff=1"] {
+        refused(&Browser::of(&hookbox).get(&format!("/webhooks?{query}")).await, 400, "INVALID_FIELD");
     }
 }
 

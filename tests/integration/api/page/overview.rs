@@ -72,6 +72,18 @@ async fn nothing_is_wrong_at_first_and_a_pause_is_told_with_where_to_end_it() {
 }
 
 #[tokio::test]
+async fn a_pause_leads_to_a_button_only_where_the_caller_has_one() {
+    let limited = "roles = [\"operate\"]\nsources = [\"shop\"]";
+    let tokens = [token("all", EVERY_ROLE), token("limited", limited), token("reader", "roles = [\"read\"]")];
+    let hookbox = Hookbox::with_routes(Sqlite, &format!("{ROUTES}{SHOP}{}", tokens.concat()));
+    assert_eq!(rest(&hookbox, "all").post("/v1/pause?route=orders").await.status, 200);
+    for (name, label) in [("all", "Resume it there"), ("limited", "Look at it"), ("reader", "Look at it")] {
+        let page = Browser::logged_in(&hookbox, name).await.get("/").await.text;
+        assert!(page.contains(&format!("<a href=\"/routes/orders\">{label}</a>")), "{name}: {page}");
+    }
+}
+
+#[tokio::test]
 async fn dead_letters_and_slow_handlers_are_seen_by_route() {
     let hookbox = Hookbox::with_routes(Sqlite, ROUTES);
     let browser = Browser::of(&hookbox);
