@@ -22,6 +22,12 @@ use crate::domain::error::{Error, Reason};
 /// which clients without a token could use up.
 const MAX_NEXT_CHARS: usize = 2_000;
 
+/// By which browsers say whether a page of this site led to a request.
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
+
+/// The parameter of the login after a page of another site led to it.
+const ONCE_MORE: &str = "again";
+
 /// What the views serve.
 pub(super) fn routes() -> Paths {
     Paths::default().get("/login", show).post("/login", log_in).post("/logout", log_out)
@@ -39,7 +45,25 @@ async fn show(State(shared): State<Shared>, request: Request) -> Response {
     if has_cookie(&head) && Session::of(&head, &shared, Need::Role(Role::Read)).is_ok() {
         return see_other(&format!("{}{}", shared.pages.base_path, safe_next(&next).unwrap_or("/")));
     }
-    form(&shared, &next, None)
+    let mut response = form(&shared, &next, None);
+    if let Some(again) = once_more(&head, &shared, &next) {
+        response.headers_mut().insert(header::REFRESH, again);
+    }
+    response
+}
+
+/// Where the browser goes on at once if a page of another site led here. The browser did not send the cookie then, as
+/// it is strict, and does so in a request that comes from this page. Not twice, because it may have no cookie.
+fn once_more(head: &Parts, shared: &Shared, next: &str) -> Option<HeaderValue> {
+    let query = head.uri.query().unwrap_or_default();
+    let site = head.headers.get(SEC_FETCH_SITE)?;
+    let is_led_here = site == "cross-site" || site == "same-site";
+    if !is_led_here || !field(query.as_bytes(), ONCE_MORE).is_empty() {
+        return None;
+    }
+    let next = safe_next(next).map(|next| ("next", next));
+    let login = with_query("/login", [(ONCE_MORE, "1")].into_iter().chain(next));
+    HeaderValue::try_from(format!("0; url={}{login}", shared.pages.base_path)).ok()
 }
 
 /// Checks the token, and has the browser keep it.

@@ -1,9 +1,11 @@
 //! The login of the page, and the cookie of the browser.
 
 use jiff::SignedDuration;
+use reqwest::Method;
 
 use super::{Browser, cookie_of, form_token};
 use crate::api::access::{EVERY_ROLE, secret, token};
+use crate::api::harness::client::Answer;
 use crate::api::harness::{Hookbox, Sqlite};
 
 fn hookbox() -> Hookbox {
@@ -158,6 +160,27 @@ async fn a_browser_that_is_logged_in_is_not_asked_again() {
     }
     let wrong = browser.with_cookie("hookbox=aGJ4X3dyb25n").get("/login?next=%2Froutes").await;
     assert!(wrong.status == 200 && wrong.text.contains("value=\"/routes\""), "{}", wrong.text);
+}
+
+/// The browser sends the cookie only in a request that a page of hookbox leads to.
+#[tokio::test]
+async fn a_link_of_another_site_leads_to_the_login_once_more_to_find_the_cookie() {
+    let hookbox = hookbox();
+    let browser = Browser::of(&hookbox);
+    let led_by = async |site: &str, path: &str| {
+        Answer::of(browser.request(Method::GET, path).header("sec-fetch-site", site)).await
+    };
+    let login = led_by("cross-site", "/login?next=%2Froutes").await;
+    assert_eq!((login.status, login.header("refresh")), (200, "0; url=/login?again=1&next=%2Froutes"));
+    for (site, path) in [
+        ("cross-site", "/login?again=1&next=%2Froutes"),
+        ("same-origin", "/login?next=%2Froutes"),
+        ("none", "/login"),
+    ] {
+        assert_eq!(led_by(site, path).await.header("refresh"), "", "{site} {path}");
+    }
+    let logged_in = Browser::logged_in(&hookbox, "reader").await;
+    assert_eq!(logged_in.get("/login?again=1&next=%2Froutes").await.header("location"), "/routes");
 }
 
 #[tokio::test]
