@@ -69,6 +69,15 @@ roles = ["read"]
             hookbox.submit(key, json.dumps({"text": text, "more": "x" * 900 * 1024}))
         in_browser(self, "flows/search.mjs", hookbox)
 
+    def test_the_last_columns_of_tables_stay_in_sight(self):
+        far = """
+[[routes]]
+name = "far"
+match = { event_type = "far.*" }
+handler = "pull"
+"""
+        self.run_flow("tables.mjs", far + source("shop"))
+
     def test_quarantine_tests_of_sources_and_edited_webhooks(self):
         settings = source("kept", 'unverified = "quarantine"') + source("strict") + ORDERS
         self.run_flow("sources.mjs", settings, SECRET=SECRET)

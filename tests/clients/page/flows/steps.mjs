@@ -23,6 +23,20 @@ export async function submit(key, eventType, payload = {}) {
   return (await answer.json()).id;
 }
 
+/** Takes a job of a route whose handler is `pull`, and gives it up with an error. */
+export async function giveUp(route, error) {
+  const worker = "a-worker";
+  const { jobs } = await post("/v1/work/lease", { routes: [route], worker, wait: "10s" });
+  await post("/v1/work/finish", { worker, outcomes: [{ lease: jobs[0].lease, failed: { error, permanent: true } }] });
+}
+
+async function post(path, body) {
+  const headers = { ...bearer, "Content-Type": "application/json" };
+  const answer = await fetch(`${api}${path}`, { method: "POST", headers, body: JSON.stringify(body) });
+  assert.ok(answer.ok, await answer.clone().text());
+  return answer.json();
+}
+
 /** Sends a request to a source with the preset `github`, signed with a secret. Returns the status of the answer. */
 export async function sendAsGithub(source, delivery, secret, body = '{"action":"opened"}') {
   const signature = createHmac("sha256", secret).update(body).digest("hex");
