@@ -121,8 +121,8 @@ pub(super) async fn refused(
     fields: &Fields,
     problem: &Error,
 ) -> Response {
-    let found = async { context.service.source_view(&context.service.seen_source(source)?).await };
-    let Ok(view) = found.await else { return context.failed(problem) };
+    let Ok(rules) = context.service.seen_source(source) else { return context.failed(problem) };
+    let Ok(view) = context.service.source_view(&rules).await else { return context.failed(problem) };
     let body = html! {
         nav.crumbs {
             a href=(context.path("/sources")) { "Sources" }
