@@ -109,38 +109,3 @@ impl Purging {
         has_removed || self.store.probe().await.is_ok()
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::clock::ManualClock;
-    use crate::domain::policy::Policies;
-    use crate::store::sqlite::{Options, SqliteStore};
-
-    #[tokio::test]
-    async fn a_purge_of_nothing_ends_no_fault_while_the_store_cannot_be_written() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("inbox.db");
-        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(jiff::Timestamp::UNIX_EPOCH));
-        let policies = Arc::new(Policies::new([]));
-        let options = Options { path: path.clone(), max_backlog: 1, policies, seed: 1 };
-        let store = SqliteStore::open(options, Arc::clone(&clock), Arc::default()).await.expect("opens");
-        let long = Duration::from_secs(3_600);
-        let purging = Purging {
-            store: Arc::new(store),
-            clock,
-            metrics: Arc::default(),
-            retention: Retention { completed: long, dead_lettered: long, keys: long, quarantined: long },
-            actions: long,
-            interval: long,
-            stopped: CancellationToken::new(),
-        };
-        assert!(purging.could_remove(false).await);
-
-        // Takes no writes then.
-        std::fs::rename(&path, folder.path().join("away.db")).expect("moves");
-        assert!(!purging.could_remove(false).await);
-        assert!(purging.could_remove(true).await);
-        purging.store.close().await;
-    }
-}

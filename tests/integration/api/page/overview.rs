@@ -185,7 +185,8 @@ async fn what_is_refused_before_it_is_a_webhook_counts_by_source_and_is_told() {
     let table = page.split("<h2>Sources</h2>").nth(1).unwrap().split("</section>").next().unwrap();
     let refused = |source: &str| {
         let row = table.split("<tr ").find(|row| row.contains(&format!("\"/sources/{source}\""))).unwrap();
-        let numbers = row.split("<td class=\"num\">").skip(1).map(|cell| cell.split('<').next().unwrap());
+        let numbers = row.split("<td class=\"num\"").skip(1);
+        let numbers = numbers.map(|cell| cell.split(['>', '<']).nth(1).unwrap());
         numbers.map(|number| number.parse::<u64>().unwrap()).collect::<Vec<_>>()
     };
     // Accepted, refused and unverified.
