@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(sent, expected);
     }
     #[test]
-    fn the_key_of_the_source_default_is_sent_unless_its_sender_has_sent_it() {
+    fn webhooks_of_the_source_default_are_forwarded_with_their_key() {
         let key_of = |source: &str, given: &[(&str, &str)]| {
             let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
             let content =

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_begins_or_ends_with_an_invisible_character_is_refused() {
+    fn a_secret_with_an_invisible_first_or_last_character_is_refused() {
         for (written, told) in [
             ("\u{feff}s3cret", "begins with a byte-order mark (U+FEFF); remove it"),
             ("\ts3cret", "begins with a tab (U+0009)"),

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_arrives_until_the_rest_of_it_is_read_whatever_becomes_of_its_answer() {
+    async fn a_refused_request_counts_as_arriving_until_its_rest_is_read() {
         let connections = Connections::new(1);
         let (_place, connection, _closed) = connections.admit(CLIENT, Instant::now()).expect("a place");
         let (refused, rest) = connection.begin();

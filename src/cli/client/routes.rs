@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_shows_each_pause_that_keeps_jobs_of_it_from_starting() {
+    fn a_route_shows_every_pause_that_holds_its_jobs() {
         let own = "paused 2h ago by anna";
         let shop = "source shop paused 2h ago by anna";
         let hookbox = "source hookbox paused 2h ago by anna";

@@ -57,7 +57,7 @@ mod tests {
     const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     #[tokio::test]
-    async fn at_the_stop_a_connection_is_closed_once_it_was_without_a_request_for_a_while() {
+    async fn a_stop_closes_connections_that_stay_without_a_request() {
         let connections = Connections::new(3);
         let admit = || connections.admit(CLIENT, Instant::now()).expect("a place");
         let (_silent_place, _silent, mut silent_closed) = admit();

@@ -68,7 +68,7 @@ async fn the_tasks_of_slow_clients_are_woken_a_few_at_a_time() {
 }
 
 #[tokio::test]
-async fn a_connection_waits_in_the_lane_once_and_not_once_it_is_closed() {
+async fn the_lane_holds_an_open_connection_once_and_a_closed_one_not_at_all() {
     let (connections, closed, open) = (connections(), Arc::new(Woken::default()), Arc::new(Woken::default()));
     let mut slow: Vec<_> = (0..3 * WOKEN_AT_ONCE).map(|_| sender(&connections, 0)).collect();
     for (number, sender) in slow.iter().enumerate() {

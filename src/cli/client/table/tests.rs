@@ -26,7 +26,7 @@ fn table() -> Table {
 }
 
 #[test]
-fn columns_are_as_wide_as_their_texts_and_empty_ones_are_left_out() {
+fn columns_fit_their_texts_and_empty_columns_are_left_out() {
     let expected = "ID  KEY             N  ERROR\n1   short           7\n22  a-longer-key  120  the target answered 503\n";
     assert_eq!(table().text(Terminal::none()), expected);
 }
