@@ -11,6 +11,7 @@ mod harness;
 mod inbox;
 mod model;
 mod postgres;
+mod readiness;
 mod routes;
 mod sqlite;
 mod transfer;
